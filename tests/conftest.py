@@ -1,0 +1,30 @@
+"""What every room's tests share: raw data sets where they are at hand, one thread, fixed seeds."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def gat_data() -> Path:
+    """The folder with the raw data sets, as NAME/raw/FILE."""
+    folder = os.environ.get("GAT_DATA")
+    if not folder:
+        pytest.skip("GAT_DATA is unset; it names the folder with the raw data sets")
+    assert Path(folder).is_dir(), f"GAT_DATA names {folder}, which is no folder"
+    return Path(folder)
