@@ -1,0 +1,19 @@
+"""Reading data sets: cards, download with checksum, readers, splits; one NodeTask comes out.
+
+``load(name)`` reads a data set that has a card in ``datasets/``; ``from_files`` reads a graph of
+one's own. What is done with a task (training, metrics) belongs to ``gat.train``.
+"""
+
+from gat.data.catalog import Card, card, cards
+from gat.data.loading import load
+from gat.data.task import NodeTask, TaskGraph, normalize_features
+
+__all__ = [
+    "Card",
+    "NodeTask",
+    "TaskGraph",
+    "card",
+    "cards",
+    "load",
+    "normalize_features",
+]
