@@ -1,0 +1,12 @@
+"""The graph: edges sorted by target, the transpose, the way back to the caller's order.
+
+A graph is validated once, at the door (`door.py`), and trusted inside. What attention computes over
+it is the business of `gat.ops`.
+"""
+
+from gat.graph.cache import graph_of
+from gat.graph.door import EdgeList, read_edges
+from gat.graph.loops import loop_features
+from gat.graph.structure import Graph, Transpose
+
+__all__ = ["EdgeList", "Graph", "Transpose", "graph_of", "loop_features", "read_edges"]

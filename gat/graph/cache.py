@@ -1,0 +1,78 @@
+"""One sort per edge_index: graphs remembered for as long as the caller's tensor lives.
+
+An entry is found by the tensor object itself, never by its values, and holds no reference to it, so
+it goes when the tensor goes. It is thrown away when torch says the tensor was changed in place
+(its version counter), resized or moved. What torch cannot see is not noticed: writing through
+``edge_index.numpy()`` or ``edge_index.data``. Tensors made under ``torch.inference_mode`` carry no
+version and are not remembered.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+from torch_geometric import EdgeIndex
+
+from gat.errors import InputError
+from gat.graph.door import Sizes, read_edges
+from gat.graph.structure import Graph
+
+__all__ = ["graph_of"]
+
+_REMEMBERED = WeakTensorKeyDictionary()
+
+
+def graph_of(
+    edges: Any,
+    sizes: Sizes = None,
+    *,
+    flow: str = "source_to_target",
+    self_loops: bool = False,
+) -> Graph:
+    """The `Graph` of ``edges`` (a Graph is taken as it is), with or without self-loops.
+
+    Arguments as in `gat.graph.read_edges`. Calling again with the same tensor sorts nothing.
+    """
+    if isinstance(edges, Graph):
+        _check_sizes(edges, sizes)
+        return edges.with_self_loops() if self_loops else edges
+    # PyG's EdgeIndex is a wrapper; the tensor inside is what may change.
+    tensor = edges.as_tensor() if isinstance(edges, EdgeIndex) else edges
+    stamp = _stamp(tensor)
+    if stamp is None:
+        return _build(edges, sizes, flow, self_loops)
+    entry = _REMEMBERED.get(tensor)
+    if entry is None or entry[0] != stamp:
+        entry = (stamp, {})
+        _REMEMBERED[tensor] = entry
+    key = (sizes, flow, self_loops)
+    graph = entry[1].get(key)
+    if graph is None:
+        graph = entry[1][key] = _build(edges, sizes, flow, self_loops)
+    return graph
+
+
+def _build(edges: Any, sizes: Sizes, flow: str, self_loops: bool) -> Graph:
+    return Graph.from_edge_list(read_edges(edges, sizes, flow=flow), self_loops=self_loops)
+
+
+def _stamp(edges: Any) -> tuple | None:
+    """What changes when the tensor's values may have; None if that cannot be known."""
+    if not isinstance(edges, Tensor) or torch.compiler.is_compiling() or edges.is_inference():
+        return None
+    if edges.layout is torch.strided:
+        return edges._version, edges.data_ptr(), edges.shape, edges.device
+    return edges._version, edges.shape, edges.device
+
+
+def _check_sizes(graph: Graph, sizes: Sizes) -> None:
+    pair = (sizes, sizes) if sizes is None or isinstance(sizes, int) else sizes
+    for role, given, known in zip(
+        ("source", "target"), pair, (graph.num_src, graph.num_dst), strict=True
+    ):
+        if given is not None and given != known:
+            raise InputError(
+                f"the graph has {known} {role} nodes, but the features have {given} rows; pass "
+                f"the Graph that belongs to these features"
+            )

@@ -1,0 +1,245 @@
+"""`Graph`: the edges sorted by target (CSR), the transpose on demand, and three edge numberings.
+
+*Caller*: the order of the edges passed in. *Listed*: the order of ``graph.edge_index``; the same,
+except after `Graph.with_self_loops`. *Sorted*: by (target, source), the order of ``rowptr`` and
+``col``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gat.graph.door import EdgeList, Sizes, read_edges
+
+__all__ = ["Graph", "Transpose"]
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose:
+    """The same edges sorted by (source, target).
+
+    rowptr [num_src + 1] and col [E] (targets), int64; ``edge`` [E]: the sorted number, in the
+    graph, of each edge here.
+    """
+
+    rowptr: Tensor
+    col: Tensor
+    edge: Tensor
+
+
+@dataclass(eq=False, repr=False)
+class Graph:
+    """Directed edges j -> i from ``num_src`` source nodes to ``num_dst`` target nodes.
+
+    Parallel edges are kept, each with its own weight. Build one with `Graph.from_edge_index` (or
+    `from_sparse`, `from_networkx`), which check the input; this constructor does not.
+
+    rowptr  [num_dst + 1] int64: the edges entering target i are rowptr[i] .. rowptr[i+1]-1
+    col     [E] int64: their sources
+    perm    [E] int64 or None: listed number of each sorted edge; None when they are the same
+    origin  [E] int64 or None: caller's number of each listed edge, -1 for a loop that was added;
+            None when they are the same
+    num_loops: how many listed edges, the last ones, are the loops of `with_self_loops`
+    num_caller_edges: how many edges the caller passed
+    """
+
+    rowptr: Tensor
+    col: Tensor
+    num_src: int
+    num_dst: int
+    perm: Tensor | None = None
+    origin: Tensor | None = None
+    num_loops: int = 0
+    num_caller_edges: int = -1
+
+    def __post_init__(self) -> None:
+        if self.num_caller_edges < 0:
+            self.num_caller_edges = self.col.numel()
+
+    @classmethod
+    def from_edge_index(
+        cls, edge_index: Any, num_nodes: Sizes = None, *, flow: str = "source_to_target"
+    ) -> Graph:
+        """Build from an ``edge_index`` [2, E] or anything else `gat.graph.read_edges` takes.
+
+        ``num_nodes``: one number, or (num_src, num_dst) for a bipartite graph; by default one more
+        than the largest node number. Raises IndexRangeError for a node outside that range.
+        """
+        return cls.from_edge_list(read_edges(edge_index, num_nodes, flow=flow))
+
+    @classmethod
+    def from_sparse(cls, matrix: Any) -> Graph:
+        """Build from a sparse matrix [num_dst, num_src] (PyG's ``adj_t``): COO, CSR or CSC."""
+        return cls.from_edge_list(read_edges(matrix))
+
+    @classmethod
+    def from_networkx(cls, graph: Any) -> Graph:
+        """Build from a networkx graph; node k is ``list(graph.nodes)[k]``."""
+        return cls.from_edge_list(read_edges(graph))
+
+    @classmethod
+    def from_edge_list(cls, edges: EdgeList, *, self_loops: bool = False) -> Graph:
+        """Sort checked edges by (target, source), with or without self-loops; one stable sort."""
+        num_caller_edges = edges.source.numel()
+        origin, num_loops = None, 0
+        if self_loops:
+            edges, origin = _add_loops(edges)
+            num_loops = min(edges.num_src, edges.num_dst)
+        rowptr, col, perm = _sort(edges)
+        return cls(
+            rowptr, col, edges.num_src, edges.num_dst, perm, origin, num_loops, num_caller_edges
+        )
+
+    def __repr__(self) -> str:
+        loops = f", num_loops={self.num_loops}" if self.num_loops else ""
+        return (
+            f"Graph(num_src={self.num_src}, num_dst={self.num_dst}, "
+            f"num_edges={self.num_edges}{loops}, device={str(self.device)!r})"
+        )
+
+    @property
+    def num_edges(self) -> int:
+        return self.col.numel()
+
+    @property
+    def device(self) -> torch.device:
+        return self.col.device
+
+    @cached_property
+    def row(self) -> Tensor:
+        """Target of each sorted edge, int64 [E]."""
+        nodes = torch.arange(self.num_dst, device=self.device)
+        return nodes.repeat_interleave(self.rowptr.diff(), output_size=self.num_edges)
+
+    @cached_property
+    def edge_index(self) -> Tensor:
+        """Sources and targets in listed order, int64 [2, E]."""
+        return self.to_listed(torch.stack([self.col, self.row], dim=1)).t().contiguous()
+
+    @cached_property
+    def in_degree(self) -> Tensor:
+        """Edges entering each target, int64 [num_dst]."""
+        return self.rowptr.diff()
+
+    @cached_property
+    def out_degree(self) -> Tensor:
+        """Edges leaving each source, int64 [num_src]."""
+        return torch.bincount(self.col, minlength=self.num_src)
+
+    @cached_property
+    def transpose(self) -> Transpose:
+        """The edges sorted by source; a symmetric graph shares rowptr and col with it."""
+        # Sorted by target already, so a stable sort by source leaves targets in order.
+        edge = torch.sort(self.col, stable=True).indices
+        rowptr, col = _pointer(self.col, self.num_src), self.row[edge]
+        if torch.equal(rowptr, self.rowptr) and torch.equal(col, self.col):
+            rowptr, col = self.rowptr, self.col
+        return Transpose(rowptr, col, edge)
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether every edge j -> i has its i -> j, counted with multiplicity."""
+        return self.transpose.col is self.col
+
+    def to_listed(self, values: Tensor) -> Tensor:
+        """Per-edge values [E, ...] from sorted to listed order."""
+        if self.perm is None:
+            return values
+        return torch.empty_like(values).index_copy(0, self.perm, values)
+
+    def to_sorted(self, values: Tensor) -> Tensor:
+        """Per-edge values [E, ...] from listed to sorted order."""
+        return values if self.perm is None else values.index_select(0, self.perm)
+
+    def to_caller(self, values: Tensor) -> Tensor:
+        """Per-edge values [E, ...] from listed order to one row per edge the caller passed.
+
+        A loop the caller passed gets its node's loop; a second copy of it, which
+        `with_self_loops` removed, gets 0. Loops that were added are left out: see `added_loops`.
+        Over the edges entering a node, these and the added loop together sum to what they summed
+        to before.
+        """
+        if self.origin is None:
+            return values
+        kept = (self.origin >= 0).nonzero().squeeze(1)
+        empty = values.new_zeros((self.num_caller_edges, *values.shape[1:]))
+        return empty.index_copy(0, self.origin[kept], values[kept])
+
+    def added_loops(self, values: Tensor) -> Tensor:
+        """Rows of per-edge values [E, ...] (listed) that belong to added loops: [num_dst, ...].
+
+        0 for a node without one, or whose loop the caller passed (it is in `to_caller`).
+        """
+        out = values.new_zeros((self.num_dst, *values.shape[1:]))
+        if self.num_loops == 0 or self.origin is None:
+            return out
+        loops = (self.origin[-self.num_loops :] < 0).nonzero().squeeze(1)
+        return out.index_copy(0, loops, values[-self.num_loops :][loops])
+
+    @cached_property
+    def _looped(self) -> Graph:
+        source, target = self.edge_index
+        edges = EdgeList(source, target, self.num_src, self.num_dst)
+        return Graph.from_edge_list(edges, self_loops=True)
+
+    def with_self_loops(self) -> Graph:
+        """Every node's loop exactly once, as PyG's GATConv does it: loops removed, N appended.
+
+        For a bipartite graph N is the smaller of the two sizes. The result is kept, so asking
+        twice costs nothing.
+        """
+        return self if self.num_loops else self._looped
+
+    def to(self, device: torch.device | str) -> Graph:
+        """The graph, and whatever it has worked out so far, on ``device``."""
+        if self.device == torch.device(device):
+            return self
+        moved = Graph(**{f.name: _move(getattr(self, f.name), device) for f in fields(self)})
+        for name, value in self.__dict__.items():
+            if name not in moved.__dict__:
+                moved.__dict__[name] = _move(value, device)
+        return moved
+
+
+def _move(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, Transpose):
+        return Transpose(*(_move(getattr(value, f.name), device) for f in fields(value)))
+    return value.to(device) if isinstance(value, Tensor | Graph) else value
+
+
+def _add_loops(edges: EdgeList) -> tuple[EdgeList, Tensor]:
+    """The edges without their loops, then every node's loop; and the origin of each [E]."""
+    source, target = edges.source, edges.target
+    is_loop = source == target
+    kept = (~is_loop).nonzero().squeeze(1)
+    loops = is_loop.nonzero().squeeze(1)
+    nodes = torch.arange(min(edges.num_src, edges.num_dst), device=source.device)
+    # A node's loop stands for the first loop the caller passed there, if any.
+    none = source.numel()
+    first = torch.full_like(nodes, none).scatter_reduce(0, target[loops], loops, "amin")
+    origin = torch.cat([kept, first.masked_fill(first == none, -1)])
+    source, target = torch.cat([source[kept], nodes]), torch.cat([target[kept], nodes])
+    return EdgeList(source, target, edges.num_src, edges.num_dst), origin
+
+
+def _pointer(index: Tensor, count: int) -> Tensor:
+    """CSR pointer [count + 1] of an index [E]."""
+    pointer = torch.zeros(count + 1, dtype=torch.int64, device=index.device)
+    pointer[1:] = torch.bincount(index, minlength=count).cumsum(0)
+    return pointer
+
+
+def _sort(edges: EdgeList) -> tuple[Tensor, Tensor, Tensor | None]:
+    """rowptr, col and perm (None if already sorted) of edges sorted by (target, source)."""
+    key = edges.target * max(edges.num_src, 1) + edges.source
+    rowptr = _pointer(edges.target, edges.num_dst)
+    if bool((key[1:] >= key[:-1]).all()):
+        # A copy: the caller may change its edge_index in place later.
+        return rowptr, edges.source.clone(), None
+    perm = torch.sort(key, stable=True).indices
+    return rowptr, edges.source[perm], perm

@@ -1,0 +1,76 @@
+"""GATConv: PyTorch Geometric's layer of that name, computed by `gat.ops.additive_attention`."""
+
+from typing import Any
+
+import torch_geometric.nn as pyg
+from torch import Tensor
+
+from gat.nn.pyg import AttentionMixin, check_features, extend_signature
+from gat.ops import additive_attention
+
+__all__ = ["GATConv"]
+
+
+@extend_signature
+class GATConv(AttentionMixin, pyg.GATConv):
+    """The graph attention layer of Velickovic et al. 2018 ("Graph Attention Networks", eq. 1-6).
+
+    A drop-in for `torch_geometric.nn.GATConv`: the same parameters, ``state_dict``, options and
+    returns; see there for those. ``value_dropout`` and ``symmetric_norm`` are ours, see
+    `gat.nn.pyg.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
+    """
+
+    def __init__(
+        self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._set_extras(value_dropout, symmetric_norm)
+
+    def forward(
+        self,
+        x: Any,
+        edge_index: Any,
+        edge_attr: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        return_attention_weights: bool | None = None,
+    ) -> Any:
+        """Attend over the edges.
+
+        x [N, in_channels], or a pair ([num_src, .], [num_dst, .] or None) for a bipartite graph;
+        edge_index as `gat.graph.read_edges` takes it, or a Graph; edge_attr [E, edge_dim] in the
+        caller's edge order. Returns [num_dst, heads * out_channels] ([num_dst, out_channels] if
+        not ``concat``), with ``return_attention_weights`` also (edges, weights [E', heads]): the
+        edges attended over, self-loops last, and the weights used, after dropout.
+        """
+        if self._goes_pygs_way(edge_index, pyg.GATConv):
+            return super().forward(x, edge_index, edge_attr, size, return_attention_weights)
+        x_src, x_dst = check_features(self, x)
+        graph = self._graph(edge_index, x_src, x_dst, size)
+        residual = None if self.res is None or x_dst is None else self.res(x_dst)
+        src, dst = self._project(x_src, x_dst)
+        score_src = (src * self.att_src).sum(-1)
+        score_dst = None if dst is None else (dst * self.att_dst).sum(-1)
+        edge = self._edge_features(graph, edge_index, edge_attr)
+        out, weights = additive_attention(
+            graph,
+            self._values(graph, src),
+            score_src,
+            score_dst,
+            None if edge is None else (edge * self.att_edge).sum(-1),
+            negative_slope=self.negative_slope,
+            dropout=self.dropout if self.training else 0.0,
+            return_weights=True,
+        )
+        out = self._finish(graph, out, residual)
+        if return_attention_weights:
+            return out, self._with_weights(graph, edge_index, weights)
+        return out
+
+    def _project(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Both node sets' features projected to [., H, C]; one product where they are one set."""
+        shape = (-1, self.heads, self.out_channels)
+        lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin,) * 2
+        src = lin_src(x_src).view(shape)
+        if x_dst is None or (x_dst is x_src and lin_src is lin_dst):
+            return src, None if x_dst is None else src
+        return src, lin_dst(x_dst).view(shape)

@@ -1,0 +1,63 @@
+"""GATv2Conv: PyTorch Geometric's layer of that name, computed by `gat.ops.gatv2_attention`."""
+
+from typing import Any
+
+import torch_geometric.nn as pyg
+from torch import Tensor
+
+from gat.errors import InputError
+from gat.nn.pyg import AttentionMixin, check_features, extend_signature
+from gat.ops import gatv2_attention
+
+__all__ = ["GATv2Conv"]
+
+
+@extend_signature
+class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
+    """The layer of Brody et al. 2022 ("How Attentive are Graph Attention Networks?", eq. 7).
+
+    A drop-in for `torch_geometric.nn.GATv2Conv`: the same parameters, ``state_dict``, options and
+    returns; see there for those. ``value_dropout`` and ``symmetric_norm`` are ours, see
+    `gat.nn.pyg.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
+    """
+
+    def __init__(
+        self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._set_extras(value_dropout, symmetric_norm)
+
+    def forward(
+        self,
+        x: Any,
+        edge_index: Any,
+        edge_attr: Tensor | None = None,
+        return_attention_weights: bool | None = None,
+    ) -> Any:
+        """Attend over the edges; arguments and returns as in `gat.nn.GATConv.forward`."""
+        if self._goes_pygs_way(edge_index, pyg.GATv2Conv):
+            return super().forward(x, edge_index, edge_attr, return_attention_weights)
+        x_src, x_dst = check_features(self, x)
+        if x_dst is None:
+            raise InputError("GATv2Conv scores every target: x must be a tensor or a full pair")
+        graph = self._graph(edge_index, x_src, x_dst)
+        residual = None if self.res is None else self.res(x_dst)
+        shape = (-1, self.heads, self.out_channels)
+        key = self.lin_l(x_src).view(shape)
+        shared = self.lin_r is self.lin_l and x_dst is x_src
+        query = key if shared else self.lin_r(x_dst).view(shape)
+        out, weights = gatv2_attention(
+            graph,
+            key,
+            query,
+            self.att.squeeze(0),
+            self._edge_features(graph, edge_index, edge_attr),
+            value=self._values(graph, key),
+            negative_slope=self.negative_slope,
+            dropout=self.dropout if self.training else 0.0,
+            return_weights=True,
+        )
+        out = self._finish(graph, out, residual)
+        if return_attention_weights:
+            return out, self._with_weights(graph, edge_index, weights)
+        return out

@@ -1,0 +1,210 @@
+"""What our drop-ins for PyTorch Geometric's attention layers share: its conventions, kept exactly.
+
+PyG's behaviours that surprise are kept too, and said aloud once (`warn_once`). What our operators
+cannot serve (explanation masks, hooks inside message passing, other aggregations) goes PyG's way.
+"""
+
+import functools
+import inspect
+import warnings
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric import EdgeIndex
+from torch_geometric.nn import MessagePassing
+from torch_geometric.utils import is_torch_sparse_tensor
+from torch_geometric.utils.sparse import set_sparse_value
+
+from gat.errors import InputError
+from gat.graph import Graph, graph_of, loop_features
+
+__all__ = [
+    "AttentionMixin",
+    "check_features",
+    "extend_signature",
+    "warn_once",
+]
+
+STEPS = ("message", "edge_update")
+HOOKS = tuple(
+    f"{step}_forward{when}"
+    for step in ("propagate", "message", "aggregate", "message_and_aggregate", "edge_update")
+    for when in ("_pre", "")
+)
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+    """Warn with this sentence the first time it is said in the process."""
+    warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def extend_signature(layer: type) -> type:
+    """Class decorator: ``help()`` shows PyG's parameters, then the keyword-only ones of ours."""
+    pygs, ours = inspect.signature(layer.__mro__[2]), inspect.signature(layer)
+    *named, rest = pygs.parameters.values()
+    extra = [p for p in ours.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    layer.__signature__ = pygs.replace(parameters=[*named, *extra, rest])  # type: ignore
+    return layer
+
+
+class AttentionMixin(MessagePassing):
+    """Steps every drop-in takes around its operator; PyG's class supplies the parameters.
+
+    Two options of ours beyond PyG's: ``value_dropout`` drops projected features before they are
+    summed (the third dropout of the official GAT code, which leaves the scores alone), and
+    ``symmetric_norm`` scales messages by 1 / sqrt(out-degree of j) and sums by sqrt(in-degree of i)
+    (the OGB arxiv recipe of Wang et al. 2021, "Bag of Tricks for Node Classification with GNNs").
+    """
+
+    value_dropout: float
+    symmetric_norm: bool
+
+    def _set_extras(self, value_dropout: float, symmetric_norm: bool) -> None:
+        if not 0 <= value_dropout <= 1:
+            raise InputError(f"value_dropout is {value_dropout}; expected a probability in [0, 1]")
+        self.value_dropout = value_dropout
+        self.symmetric_norm = symmetric_norm
+
+    def _goes_pygs_way(self, edge_index: Any, base: type) -> bool:
+        """Whether only PyG's own path gives what was asked for."""
+        hooked = any(getattr(self, f"_{step}_hooks") for step in HOOKS)
+        overridden = any(getattr(type(self), step) is not getattr(base, step) for step in STEPS)
+        torch_sparse = not isinstance(edge_index, Tensor | Graph)
+        other_sum = self.aggr not in ("add", "sum")
+        pygs = bool(self.explain or hooked or overridden or torch_sparse or other_sum)
+        if pygs and isinstance(edge_index, Graph):
+            raise InputError(
+                f"{type(self).__name__} needs an edge_index tensor, not a gat.Graph, while it is "
+                f"explained, hooked into, subclassed or aggregating by {self.aggr!r}"
+            )
+        if pygs and self.symmetric_norm:
+            raise InputError(
+                f"{type(self).__name__}(symmetric_norm=True) cannot be explained, hooked into, "
+                f"subclassed or aggregated by {self.aggr!r}; set symmetric_norm=False"
+            )
+        return pygs
+
+    def _graph(
+        self, edge_index: Any, x_src: Tensor, x_dst: Tensor | None, size: Any = None
+    ) -> Graph:
+        """The graph between these features, with this layer's flow and self-loops."""
+        if isinstance(edge_index, Graph) and self.flow != "source_to_target":
+            raise InputError(
+                f"flow={self.flow!r} has no meaning for a gat.Graph, which has its own direction; "
+                f"build the graph with flow={self.flow!r} and the layer without"
+            )
+        num_src, num_dst = x_src.size(0), None if x_dst is None else x_dst.size(0)
+        if size is not None:
+            _check_size(size, num_src, num_dst)
+            num_dst = size[1]
+        if num_dst is None:
+            num_dst = _known_targets(edge_index, num_src)
+        return graph_of(
+            edge_index, (num_src, num_dst), flow=self.flow, self_loops=self.add_self_loops
+        )
+
+    def _edge_features(self, graph: Graph, edge_index: Any, edge_attr: Tensor | None) -> Any:
+        """Edge features [E, D] in listed order, loops filled; None if this layer takes none."""
+        if edge_attr is None and is_torch_sparse_tensor(edge_index):
+            values = edge_index._values() if edge_index.is_sparse else edge_index.values()
+            edge_attr = values if values.dim() > 1 else None
+        if edge_attr is None:
+            return None
+        if self.lin_edge is None:
+            warn_once(
+                f"{type(self).__name__} was given edge_attr but made without edge_dim: the edge "
+                f"features are ignored. Make the layer with edge_dim={edge_attr[:1].numel()}"
+            )
+            return None
+        if edge_attr.size(0) != graph.num_caller_edges:
+            raise InputError(
+                f"edge_attr has {edge_attr.size(0)} rows; expected one per edge, "
+                f"{graph.num_caller_edges}"
+            )
+        # PyG fills a loop from the edges that name the node in row 1, whatever the flow.
+        by = "target" if self.flow == "source_to_target" else "source"
+        edge_attr = loop_features(graph, edge_attr, self.fill_value, by=by)
+        return self.lin_edge(edge_attr.view(graph.num_edges, -1)).view(
+            graph.num_edges, self.heads, self.out_channels
+        )
+
+    def _values(self, graph: Graph, projected: Tensor) -> Tensor:
+        """What is summed, [num_src, H, C]: the projected features, dropped out and scaled."""
+        value = F.dropout(projected, self.value_dropout, self.training)
+        if self.symmetric_norm:
+            degree = graph.out_degree.clamp(min=1).to(value.dtype)
+            value = value * degree.rsqrt().view(-1, 1, 1)
+        return value
+
+    def _finish(self, graph: Graph, out: Tensor, residual: Tensor | None) -> Tensor:
+        """Heads joined, residual and bias added: [num_dst, H*C], or [num_dst, C] averaged."""
+        if self.symmetric_norm:
+            degree = graph.in_degree.clamp(min=1).to(out.dtype)
+            out = out * degree.sqrt().view(-1, 1, 1)
+        out = out.flatten(1) if self.concat else out.mean(dim=1)
+        if residual is not None:
+            out = out + residual
+        return out if self.bias is None else out + self.bias
+
+    def _with_weights(self, graph: Graph, edge_index: Any, weights: Tensor) -> tuple[Any, Tensor]:
+        """PyG's second return value: the edges the weights belong to, and the weights [E, H]."""
+        if is_torch_sparse_tensor(edge_index):
+            if not self.add_self_loops:
+                return set_sparse_value(edge_index, weights), weights
+            weights = graph.to_sorted(weights)
+            return _csr(graph, weights, edge_index.layout), weights
+        if not self.add_self_loops and not isinstance(edge_index, Graph):
+            return edge_index, weights
+        edges = graph.edge_index
+        return edges if self.flow == "source_to_target" else edges.flip(0), weights
+
+
+def check_features(layer: AttentionMixin, x: Any) -> tuple[Tensor, Tensor | None]:
+    """Source and target features of ``x``: the same tensor twice, or the two of a pair."""
+    x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
+    for name, features in (("x", x_src), ("x[1]", x_dst)):
+        if features is not None and features.dim() != 2:
+            raise InputError(
+                f"{type(layer).__name__}: {name} has shape {list(features.shape)}; expected two "
+                f"dimensions, [nodes, channels]"
+            )
+    if layer.add_self_loops and x_dst is not None and x_dst is not x_src:
+        _warn_bipartite_loops(layer)
+    return x_src, x_dst
+
+
+def _warn_bipartite_loops(layer: AttentionMixin) -> None:
+    warn_once(
+        f"{type(layer).__name__} adds an edge from source i to target i on a bipartite graph. "
+        f"That is right where target i is source i (sampled neighbourhoods); elsewhere it "
+        f"invents edges: make the layer with add_self_loops=False"
+    )
+
+
+def _check_size(size: Any, num_src: int, num_dst: int | None) -> None:
+    if size[0] != num_src or (num_dst is not None and size[1] != num_dst):
+        raise InputError(
+            f"size is {tuple(size)}, but the features have {num_src} source rows"
+            + ("" if num_dst is None else f" and {num_dst} target rows")
+        )
+
+
+def _known_targets(edge_index: Any, num_src: int) -> int:
+    """How many targets the edges themselves speak of; else as many as sources."""
+    if isinstance(edge_index, Graph):
+        return edge_index.num_dst
+    if is_torch_sparse_tensor(edge_index):
+        return edge_index.size(0)
+    if isinstance(edge_index, EdgeIndex):
+        return edge_index.sparse_size(1) or num_src
+    return num_src
+
+
+def _csr(graph: Graph, weights: Tensor, layout: Any) -> Tensor:
+    matrix = torch.sparse_csr_tensor(
+        graph.rowptr, graph.col, weights, (graph.num_dst, graph.num_src, *weights.shape[1:])
+    )
+    return matrix.to_sparse_coo() if layout is torch.sparse_coo else matrix

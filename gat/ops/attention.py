@@ -1,0 +1,190 @@
+"""The public operators: check meaning once, settle defaults once, hand over to a backend.
+
+Shapes: N nodes, E edges of the graph in listed order (`gat.graph`), H heads, C channels per head.
+"""
+
+from torch import Tensor
+
+from gat.errors import ArgumentTypeError, InputError
+from gat.graph import Graph
+from gat.ops.backend import implementation
+from gat.ops.dropout import draw_seed
+
+__all__ = ["additive_attention", "dot_attention", "gatv2_attention"]
+
+Result = Tensor | tuple[Tensor, Tensor]
+
+
+def additive_attention(
+    graph: Graph,
+    value: Tensor,
+    score_src: Tensor,
+    score_dst: Tensor | None = None,
+    score_edge: Tensor | None = None,
+    *,
+    negative_slope: float = 0.2,
+    dropout: float = 0.0,
+    seed: Tensor | None = None,
+    return_weights: bool = False,
+    backend: str | None = None,
+) -> Result:
+    """GAT's attention: softmax over the edges entering i of
+    LeakyReLU(score_src_j + score_dst_i + score_edge_e), then the weighted sum of value_j
+    (Velickovic et al. 2018, "Graph Attention Networks", eq. 3-4).
+
+    value [num_src, H, C]; score_src [num_src, H]; score_dst [num_dst, H] or None; score_edge
+    [E, H] or None, where -inf masks an edge. Floating dtypes; sums are kept in float32 or wider.
+    dropout: probability of dropping a weight, by a counter started at ``seed`` (int64 scalar
+    tensor; by default drawn from torch's generator). backend: see `gat.use_backend`.
+
+    Returns [num_dst, H, C], a node without edges (or with all of them masked) being zero; with
+    ``return_weights`` also the weights that were used, after dropout, [E, H] in listed order.
+
+    Raises InputError or ArgumentTypeError naming the argument; BackendError if the backend asked
+    for cannot run.
+    """
+    heads, _ = _check_value(graph, value)
+    _check("score_src", score_src, (graph.num_src, heads), value)
+    _check("score_dst", score_dst, (graph.num_dst, heads), value)
+    _check("score_edge", score_edge, (graph.num_edges, heads), value)
+    seed = _settle_seed(dropout, seed, value)
+    run = implementation("additive", backend, value.device)
+    out, weights = run(
+        graph,
+        value,
+        score_src,
+        score_dst,
+        score_edge,
+        negative_slope=negative_slope,
+        dropout=dropout,
+        seed=seed,
+    )
+    return (out, weights) if return_weights else out
+
+
+def gatv2_attention(
+    graph: Graph,
+    key: Tensor,
+    query: Tensor,
+    att: Tensor,
+    edge: Tensor | None = None,
+    *,
+    value: Tensor | None = None,
+    activation: str = "leaky_relu",
+    negative_slope: float = 0.2,
+    dropout: float = 0.0,
+    seed: Tensor | None = None,
+    return_weights: bool = False,
+    backend: str | None = None,
+) -> Result:
+    """GATv2's attention: softmax over the edges entering i of
+    att . activation(query_i + key_j + edge_e), then the weighted sum of value_j
+    (Brody et al. 2022, "How Attentive are Graph Attention Networks?", eq. 7).
+
+    key [num_src, H, C]; query [num_dst, H, C]; att [H, C]; edge [E, H, C] or None; value
+    [num_src, H, Cv], by default the key; activation "leaky_relu" or "tanh". The rest as in
+    `additive_attention`.
+    """
+    value = key if value is None else value
+    heads, _ = _check_value(graph, value)
+    channels = key.size(-1)
+    _check("key", key, (graph.num_src, heads, channels), value)
+    _check("query", query, (graph.num_dst, heads, channels), value)
+    _check("att", att, (heads, channels), value)
+    _check("edge", edge, (graph.num_edges, heads, channels), value)
+    if activation not in ("leaky_relu", "tanh"):
+        raise InputError(f"activation is {activation!r}; expected 'leaky_relu' or 'tanh'")
+    seed = _settle_seed(dropout, seed, value)
+    run = implementation("gatv2", backend, value.device)
+    out, weights = run(
+        graph,
+        key,
+        query,
+        att,
+        edge,
+        value,
+        activation=activation,
+        negative_slope=negative_slope,
+        dropout=dropout,
+        seed=seed,
+    )
+    return (out, weights) if return_weights else out
+
+
+def dot_attention(
+    graph: Graph,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    edge_key: Tensor | None = None,
+    edge_value: Tensor | None = None,
+    *,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    seed: Tensor | None = None,
+    return_weights: bool = False,
+    backend: str | None = None,
+) -> Result:
+    """Scaled dot-product attention: softmax over the edges entering i of
+    scale * query_i . (key_j + edge_key_e), then the weighted sum of value_j + edge_value_e
+    (Vaswani et al. 2017, "Attention Is All You Need", eq. 1; edge terms: Shi et al. 2021,
+    "Masked Label Prediction", eq. 3-4).
+
+    query [num_dst, H, C]; key [num_src, H, C]; value [num_src, H, Cv]; edge_key [E, H, C] and
+    edge_value [E, H, Cv] or None; scale, by default 1 / sqrt(C). The rest as in
+    `additive_attention`.
+    """
+    heads, value_channels = _check_value(graph, value)
+    channels = key.size(-1)
+    _check("query", query, (graph.num_dst, heads, channels), value)
+    _check("key", key, (graph.num_src, heads, channels), value)
+    _check("edge_key", edge_key, (graph.num_edges, heads, channels), value)
+    _check("edge_value", edge_value, (graph.num_edges, heads, value_channels), value)
+    scale = max(channels, 1) ** -0.5 if scale is None else scale
+    seed = _settle_seed(dropout, seed, value)
+    run = implementation("dot", backend, value.device)
+    out, weights = run(
+        graph, query, key, value, edge_key, edge_value, scale=scale, dropout=dropout, seed=seed
+    )
+    return (out, weights) if return_weights else out
+
+
+def _check_value(graph: Graph, value: Tensor) -> tuple[int, int]:
+    """Heads and channels of ``value`` [num_src, H, C]."""
+    if value.dim() != 3:
+        raise InputError(
+            f"value has shape {list(value.shape)}; expected [num_src, H, C] = [{graph.num_src}, "
+            f"heads, channels]"
+        )
+    if not value.is_floating_point():
+        raise ArgumentTypeError(f"value has dtype {value.dtype}; expected a floating dtype")
+    heads, channels = value.shape[1:]
+    _check("value", value, (graph.num_src, heads, channels), value)
+    if graph.device != value.device:
+        raise InputError(
+            f"the graph is on {graph.device}, value on {value.device}; move one: "
+            f"graph.to({str(value.device)!r})"
+        )
+    return heads, channels
+
+
+def _check(name: str, tensor: Tensor | None, shape: tuple[int, ...], value: Tensor) -> None:
+    if tensor is None:
+        return
+    if tensor.shape != shape:
+        raise InputError(
+            f"{name} has shape {list(tensor.shape)}; expected {list(shape)} for this graph and "
+            f"value of shape {list(value.shape)}"
+        )
+    if tensor.device != value.device:
+        raise InputError(f"{name} is on {tensor.device}, value on {value.device}; move one of them")
+    if not tensor.is_floating_point():
+        raise ArgumentTypeError(f"{name} has dtype {tensor.dtype}; expected a floating dtype")
+
+
+def _settle_seed(dropout: float, seed: Tensor | None, value: Tensor) -> Tensor | None:
+    if not 0 <= dropout <= 1:
+        raise InputError(f"dropout is {dropout}; expected a probability between 0 and 1")
+    if dropout == 0:
+        return None
+    return draw_seed(value.device) if seed is None else seed
