@@ -1,0 +1,52 @@
+"""Training: configuration, one training step, trainer, checkpoints, stopping rules, metrics.
+
+``train(config, run_dir)`` trains on the data a configuration names and returns a ``RunResult``;
+``evaluate(run_dir)`` scores a run again. Data sets are read in ``gat.data``, networks stand in
+``gat.models``; what is printed is the command line's business.
+"""
+
+from gat.train.baselines import baselines
+from gat.train.checkpoint import SaveError
+from gat.train.config import (
+    CheckpointConfig,
+    ClipConfig,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    StoppingConfig,
+    TrainConfig,
+)
+from gat.train.config_files import dump_toml, load_config, save_config
+from gat.train.run import EpochRecord, RunResult, new_run_dir, versions
+from gat.train.session import build_model
+from gat.train.signals import Interrupted, Terminated
+from gat.train.stopping import make_stopping
+from gat.train.trainer import evaluate, load_task, train
+
+__all__ = [
+    "CheckpointConfig",
+    "ClipConfig",
+    "DataConfig",
+    "EpochRecord",
+    "Interrupted",
+    "ModelConfig",
+    "OptimizerConfig",
+    "RunResult",
+    "SaveError",
+    "ScheduleConfig",
+    "StoppingConfig",
+    "Terminated",
+    "TrainConfig",
+    "baselines",
+    "build_model",
+    "dump_toml",
+    "evaluate",
+    "load_config",
+    "load_task",
+    "make_stopping",
+    "new_run_dir",
+    "save_config",
+    "train",
+    "versions",
+]

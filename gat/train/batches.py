@@ -1,0 +1,115 @@
+"""A task made ready for training: features, edges and the rows of each part, on the device.
+
+Transductive tasks are one batch, the whole graph. Inductive ones are one batch per graph for
+evaluation and, for training, several graphs joined block-diagonally.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gat.data import NodeTask, TaskGraph, normalize_features
+from gat.errors import InputError
+from gat.graph import Graph
+from gat.train.config import DataConfig
+
+__all__ = ["PARTS", "Batch", "Part", "join", "make_batches", "training_order"]
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one part. rows: int64 [R], or None for all nodes; y: their labels."""
+
+    rows: Tensor | None
+    y: Tensor
+
+    def select(self, outputs: Tensor) -> Tensor:
+        return outputs if self.rows is None else outputs[self.rows]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """x: float32 [N, F]; edges: a Graph, or an edge_index [2, E]; parts: those with any row."""
+
+    x: Tensor
+    edges: Any
+    parts: dict[str, Part]
+
+    @property
+    def num_nodes(self) -> int:
+        return int(self.x.shape[0])
+
+
+def make_batches(task: NodeTask, config: DataConfig, device: torch.device) -> list[Batch]:
+    """One batch per graph of the task. Raises InputError for a split that does not exist."""
+    if config.split >= task.num_splits:
+        raise InputError(
+            f"{task.name}: data.split must be below {task.num_splits}, the number of its splits; "
+            f"got {config.split}"
+        )
+    return [_batch(graph, config, device) for graph in task.graphs]
+
+
+def _batch(graph: TaskGraph, config: DataConfig, device: torch.device) -> Batch:
+    x = normalize_features(graph.x, config.normalize_features)
+    edges = graph.graph()
+    if config.undirected:
+        edges = Graph.from_edge_index(_both_ways(graph.edge_index), graph.num_nodes)
+    parts = {}
+    labelled = graph.y >= 0 if graph.y.dim() == 1 else ~graph.y.isnan().all(dim=1)
+    for name in PARTS:
+        mask: Tensor = getattr(graph, f"{name}_mask")[:, config.split] & labelled
+        if bool(mask.all()) and mask.numel():
+            parts[name] = Part(None, graph.y.to(device))
+        elif bool(mask.any()):
+            rows = mask.nonzero()[:, 0]
+            parts[name] = Part(rows.to(device), graph.y[rows].to(device))
+    return Batch(x.to(device), edges.to(device), parts)
+
+
+def _both_ways(edge_index: Tensor) -> Tensor:
+    """The edges and the reverse of each that lacks one; each pair of nodes once a direction."""
+    from torch_geometric.utils import to_undirected
+
+    return to_undirected(edge_index)
+
+
+def training_order(
+    batches: list[Batch], graphs_per_batch: int, seed: int, epoch: int
+) -> list[list[Batch]]:
+    """The groups of graphs of one epoch: those with training rows, shuffled by (seed, epoch).
+
+    A function of its arguments alone, so that a run resumed within an epoch goes on in its order.
+    """
+    training = [batch for batch in batches if "train" in batch.parts]
+    if len(training) > 1:
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+        order = torch.randperm(len(training), generator=generator).tolist()
+        training = [training[number] for number in order]
+    groups = range(0, len(training), graphs_per_batch)
+    return [training[start : start + graphs_per_batch] for start in groups]
+
+
+def join(batches: list[Batch]) -> Batch:
+    """Several graphs as one without edges between them, for the training part."""
+    if len(batches) == 1:
+        return batches[0]
+    offsets = [0]
+    for batch in batches:
+        offsets.append(offsets[-1] + batch.num_nodes)
+    starts = offsets[:-1]
+    edges = [b.edges.edge_index + start for b, start in zip(batches, starts, strict=True)]
+    parts = [batch.parts["train"] for batch in batches]
+    rows = [
+        (torch.arange(b.num_nodes, device=b.x.device) if p.rows is None else p.rows) + start
+        for b, p, start in zip(batches, parts, starts, strict=True)
+    ]
+    part = Part(torch.cat(rows), torch.cat([p.y for p in parts]))
+    if len(part.y) == offsets[-1]:
+        part = replace(part, rows=None)
+    graph = Graph.from_edge_index(torch.cat(edges, dim=1), offsets[-1])
+    return Batch(torch.cat([b.x for b in batches]), graph, {"train": part})

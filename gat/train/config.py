@@ -1,0 +1,247 @@
+"""The configuration of one training run: what to train on, what to train, how, and when to stop.
+
+Everything that can be refused is refused here, before any data is read. Loading from and writing
+to files is in :mod:`gat.train.config_files`; the sentences of refusal in ``config_errors``.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from gat.train.config_errors import Section
+
+__all__ = [
+    "CheckpointConfig",
+    "ClipConfig",
+    "DataConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "StoppingConfig",
+    "TrainConfig",
+]
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Files have lists where Python has tuples.
+_AsTuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+Betas = Annotated[tuple[Dropout, Dropout], _AsTuple]
+Bounds = Annotated[tuple[float, float], _AsTuple]
+
+
+class DataConfig(Section):
+    """What to train on: a data set by name, or files of one's own (edges, nodes, label)."""
+
+    # A data set's name; see `gat datasets`.
+    name: str = "digits"
+    # The folder looked in first for the data; then GAT_DATA, then the user's cache.
+    root: str | None = None
+    # Which of the data set's splits, counted from 0.
+    split: CountOrZero = 0
+    # "row" divides each node's features by their sum (the official recipe for Cora).
+    normalize_features: Literal["none", "row"] = "none"
+    # Add the reverse of every edge that lacks it.
+    undirected: bool = False
+    # Whether missing files may be fetched.
+    download: bool = True
+    # Refuse NaN and infinity in the features.
+    check_finite: bool = True
+    # Accept a node that is in two parts of the split (a leak).
+    allow_overlap: bool = False
+    # A graph of one's own: a file of edges (CSV, or npz/GraphML holding all) ...
+    edges: str | None = None
+    # ... a CSV of nodes ...
+    nodes: str | None = None
+    # ... and the column that is to be predicted.
+    label: str | None = None
+
+    @model_validator(mode="after")
+    def _files_belong_together(self) -> Self:
+        if self.edges is None and (self.nodes is not None or self.label is not None):
+            raise ValueError("nodes and label describe a graph of one's own; edges is missing")
+        return self
+
+
+class ModelConfig(Section):
+    """The options of :class:`gat.models.GAT`; sizes of input and output come from the data."""
+
+    hidden_channels: Count = 8
+    num_layers: Count = 2
+    # Heads of every hidden layer, or one number per hidden layer.
+    heads: int | list[int] = 8
+    output_heads: Count = 1
+    attention: Literal["gat", "gatv2"] = "gat"
+    # Concatenate a hidden layer's heads rather than average them.
+    concat: bool = True
+    # Dropout on layer inputs, on attention weights, on projected values.
+    feature_dropout: Dropout = 0.6
+    attention_dropout: Dropout = 0.6
+    value_dropout: Dropout = 0.6
+    activation: Literal["elu", "relu", "leaky_relu", "gelu"] = "elu"
+    norm: Literal["none", "batch", "layer"] = "none"
+    # A learned projection, or the input as it is where widths match, is added to each hidden layer.
+    residual: Literal["none", "linear", "identity"] = "none"
+    jumping_knowledge: Literal["none", "cat", "max", "lstm"] = "none"
+    linear_input: bool = False
+    linear_output: bool = False
+    # Weight messages by the square roots of both degrees.
+    symmetric_norm: bool = False
+    add_self_loops: bool = True
+    negative_slope: NotNegative = 0.2
+    bias: bool = True
+
+    @field_validator("heads", mode="before")
+    @classmethod
+    def _heads_are_counts(cls, value: object) -> object:
+        numbers = value if isinstance(value, list) and value else [value]
+        if all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in numbers):
+            return value
+        raise ValueError(f"expected a number >= 1, or a list of such, got {value!r}")
+
+
+class OptimizerConfig(Section):
+    """The optimiser, one of torch's. ``weight_decay`` is L2, except in AdamW (decoupled)."""
+
+    name: Literal["adam", "adamw", "rmsprop"] = "adam"
+    lr: Positive = 0.005
+    weight_decay: NotNegative = 5e-4
+    # Adam and AdamW.
+    betas: Betas = (0.9, 0.999)
+    eps: Positive = 1e-8
+    # RMSprop.
+    momentum: NotNegative = 0.0
+    # RMSprop's smoothing of squared gradients.
+    alpha: Dropout = 0.99
+
+
+class ScheduleConfig(Section):
+    """How the learning rate moves: warm-up from lr/warmup_epochs, then none, plateau or cosine."""
+
+    name: Literal["none", "plateau", "cosine"] = "none"
+    warmup_epochs: CountOrZero = 0
+    # The rate never falls below this (plateau and cosine).
+    min_lr: NotNegative = 0.0
+    # Plateau: multiply by `factor` after `patience` evaluations without a better `monitor`.
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    patience: CountOrZero = 50
+    monitor: Literal["loss", "metric"] = "loss"
+
+
+class StoppingConfig(Section):
+    """When to stop and which epoch's weights to report; see :mod:`gat.train.stopping`."""
+
+    name: Literal["official-gat", "best-val-accuracy", "best-val-loss", "none"] = "official-gat"
+    # Evaluations without progress before stopping; 0 never stops early.
+    patience: CountOrZero = 100
+    # official-gat only: judge by metric and loss, or by one of them (Citeseer: accuracy).
+    monitor: Literal["both", "accuracy", "loss"] = "both"
+
+    @model_validator(mode="after")
+    def _monitor_has_a_use(self) -> Self:
+        if self.monitor != "both" and self.name != "official-gat":
+            raise ValueError(f"monitor is an option of official-gat; {self.name!r} has none")
+        return self
+
+
+class ClipConfig(Section):
+    """Gradient clipping, in one of three ways; none by default."""
+
+    name: Literal["none", "value", "norm", "bounds"] = "none"
+    # value: every entry into [-value, value].
+    value: Positive | None = None
+    # norm: the whole gradient scaled down to this 2-norm.
+    norm: Positive | None = None
+    # bounds: (low, high), maybe unequal, by pattern of the parameter's name; first match holds.
+    bounds: dict[str, Bounds] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _options_fit_the_name(self) -> Self:
+        given = {k for k in ("value", "norm") if getattr(self, k) is not None}
+        given |= {"bounds"} if self.bounds else set()
+        wanted = set() if self.name == "none" else {self.name}
+        if given != wanted:
+            raise ValueError(
+                f"clipping by {self.name!r} takes {' '.join(wanted) or 'no option'}, "
+                f"got {', '.join(sorted(given)) or 'none'}"
+            )
+        for pattern, (low, high) in self.bounds.items():
+            if not low < high:
+                raise ValueError(f"bounds of {pattern!r}: low must be below high, got {low, high}")
+        return self
+
+
+class CheckpointConfig(Section):
+    """How often the run is saved. Resuming is exact whatever the cadence: it replays the rest."""
+
+    # Save when this long has passed since the last save (0: not by time).
+    every_seconds: NotNegative = 30.0
+    # Save after so many epochs (0: not by epochs).
+    every_epochs: CountOrZero = 0
+
+
+class TrainConfig(Section):
+    """One training run. The defaults are the official recipe for Cora, on the offline digits.
+
+    Raises :class:`gat.errors.ConfigError` for unknown keys and impossible values.
+    """
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    stopping: StoppingConfig = StoppingConfig()
+    clip: ClipConfig = ClipConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    # Upper limit of epochs.
+    epochs: Count = 1000
+    # Seed of every generator: weights, dropout, order of graphs.
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    # Training targets are moved this far towards uniform; evaluation is never smoothed.
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    # bfloat16 runs the forward pass under torch.autocast; weights stay float32.
+    precision: Literal["float32", "bfloat16"] = "float32"
+    # "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+    device: str = "auto"
+    # Evaluate on the validation nodes every so many epochs.
+    evaluate_every: Count = 1
+    # Inductive tasks: graphs joined into one batch.
+    graphs_per_batch: Count = 2
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, value: str) -> str:
+        if re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            return value
+        raise ValueError(f"expected 'auto', 'cpu', 'cuda' or 'cuda:N', got {value!r}")
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if 0 < self.epochs <= self.schedule.warmup_epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs must be below epochs ({self.epochs}), "
+                f"got {self.schedule.warmup_epochs}"
+            )
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved configuration as JSON values; ``TrainConfig(**values)`` reads it."""
+        return self.model_dump(mode="json")
+
+    def updated(self, **changes: Any) -> Self:
+        """A checked copy with some keys changed; dots reach into tables.
+
+        >>> TrainConfig().updated(seed=3, **{"data.split": 1}).data.split
+        1
+        """
+        values = self.to_dict()
+        for path, value in changes.items():
+            *tables, key = path.split(".")
+            table = values
+            for name in tables:
+                table = table.setdefault(name, {})
+            table[key] = value.model_dump(mode="json") if isinstance(value, Section) else value
+        return type(self)(**values)

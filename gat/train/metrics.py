@@ -1,0 +1,72 @@
+"""Losses and metrics over the labelled rows of a task.
+
+R rows, K classes (or labels). ``logits`` [R, K]; ``y`` int64 [R] with -1 unlabelled, or float32
+[R, K] of 0 and 1 with NaN unlabelled (multi-label). Metrics are fractions in 0..1; NaN where
+nothing is labelled. Accuracy and micro-F1 are counted in torch, since they stand in the epoch
+loop (the tests hold them equal to scikit-learn's); ROC-AUC is scikit-learn's.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gat.errors import InputError
+
+__all__ = ["loss", "metric"]
+
+
+def loss(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy (y of class numbers) or binary cross entropy per label (y of 0 and 1).
+
+    Always computed in float32 at least. Smoothing moves targets towards the uniform distribution:
+    1/K per class, 1/2 per label. Returns a scalar tensor, NaN where nothing is labelled.
+    """
+    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    if y.dim() == 1:
+        return F.cross_entropy(logits, y, ignore_index=-1, label_smoothing=label_smoothing)
+    known = ~y.isnan()
+    target = torch.where(known, y, 0.0) * (1 - label_smoothing) + label_smoothing / 2
+    each = F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
+    return torch.where(known, each, 0.0).sum() / known.sum()
+
+
+def metric(name: str, logits: Tensor, y: Tensor) -> float:
+    """``name`` is "accuracy", "micro-f1" or "roc-auc", as in ``NodeTask.metric``."""
+    if name == "roc-auc":
+        return _roc_auc(logits, y)
+    if name not in ("accuracy", "micro-f1"):
+        raise InputError(f"metric: expected accuracy, micro-f1 or roc-auc, got {name!r}")
+    if y.dim() == 1:
+        # With one class per node micro-F1 is accuracy.
+        known = y >= 0
+        return _fraction((logits.argmax(dim=-1) == y) & known, known)
+    known, predicted, true = ~y.isnan(), logits > 0, y > 0.5
+    if name == "accuracy":
+        return _fraction((predicted == true) & known, known)
+    hits = (predicted & true & known).sum()
+    # Predicted plus true counts hits twice: 2 TP / (2 TP + FP + FN).
+    either = (predicted & known).sum() + (true & known).sum()
+    return float(2 * hits.double() / either)
+
+
+def _fraction(part: Tensor, whole: Tensor) -> float:
+    return float(part.sum().double() / whole.sum())
+
+
+def _roc_auc(logits: Tensor, y: Tensor) -> float:
+    """Area under the ROC curve; multi-label: the mean over labels that have both values, as OGB."""
+    from sklearn.metrics import roc_auc_score
+
+    if y.dim() == 1:
+        if logits.shape[-1] != 2:
+            raise InputError(f"roc-auc needs two classes, the scores have {logits.shape[-1]}")
+        logits = (logits[:, 1] - logits[:, 0])[:, None]
+        y = torch.where(y < 0, torch.nan, y.float())[:, None]
+    scores, labels = logits.detach().float().cpu().numpy(), y.cpu().numpy()
+    areas = []
+    for column in range(labels.shape[1]):
+        known = labels[:, column] == labels[:, column]
+        truth = labels[known, column]
+        if len(truth) and truth.min() != truth.max():
+            areas.append(roc_auc_score(truth, scores[known, column]))
+    return float(sum(areas) / len(areas)) if areas else float("nan")

@@ -1,0 +1,211 @@
+"""A run in progress: model, optimiser, schedule, stopping, position; its way to a checkpoint.
+
+The position is (epochs done, steps done in the current one), so a run can be saved between any two
+steps. Everything later is a function of what is saved; resuming from it repeats the uninterrupted
+run bit for bit on the CPU.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gat.data import NodeTask
+from gat.errors import CheckpointMismatchError, NonFiniteLossError
+from gat.train import generators
+from gat.train.batches import join, make_batches, training_order
+from gat.train.checkpoint import Checkpoint
+from gat.train.config import ModelConfig, TrainConfig
+from gat.train.optim import Clipper, Schedule, make_optimizer
+from gat.train.run import EpochRecord
+from gat.train.step import evaluate_batches, train_step
+from gat.train.stopping import make_stopping
+
+__all__ = ["Position", "Session", "build_model", "load_weights"]
+
+
+@dataclass
+class Position:
+    """Where a run stands. losses: of the steps done in the current epoch; seconds: of training."""
+
+    epoch: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best_val: float = float("nan")
+    stopped_by: str = ""
+
+
+def build_model(config: ModelConfig, in_channels: int, out_channels: int) -> nn.Module:
+    """The network a configuration describes, freshly initialised."""
+    from gat.models import GAT
+
+    return GAT(in_channels, out_channels, **config.model_dump())
+
+
+class Session:
+    """One run in memory. ``task`` has been validated; generators are seeded here."""
+
+    def __init__(self, config: TrainConfig, task: NodeTask, device: torch.device):
+        self.config, self.task, self.device = config, task, device
+        self.batches = make_batches(task, config.data, device)
+        generators.seed_all(config.seed)
+        self.model = build_model(config.model, task.num_features, task.num_classes).to(device)
+        self.optimizer = make_optimizer(config.optimizer, self.model)
+        self.schedule = Schedule(config.schedule, self.optimizer, config.epochs)
+        self.stopping = make_stopping(config.stopping)
+        self.clip = Clipper(config.clip, self.model)
+        self.at = Position()
+        self.best: dict[str, Tensor] = {}
+
+    def train_epoch(self, interrupted: Any) -> bool:
+        """The steps left in this epoch; False when ``interrupted()`` was true after one of them."""
+        order = training_order(
+            self.batches, self.config.graphs_per_batch, self.config.seed, self.at.epoch
+        )
+        while self.at.step < len(order):
+            loss = train_step(
+                self.model,
+                join(order[self.at.step]),
+                self.optimizer,
+                self.clip,
+                label_smoothing=self.config.label_smoothing,
+                precision=self.config.precision,
+            )
+            self.at.losses.append(self._checked(float(loss), "training"))
+            self.at.step += 1
+            if interrupted():
+                return False
+        return True
+
+    def end_epoch(self, seconds: float) -> EpochRecord | None:
+        """Close the epoch; evaluate if it is time, and return the record of it."""
+        at = self.at
+        train_loss = sum(at.losses) / len(at.losses)
+        done = at.epoch + 1
+        evaluating = done % self.config.evaluate_every == 0 or done == self.config.epochs
+        val = self.evaluate("val")["val"] if evaluating else None
+        if val is not None:
+            self._checked(val.loss, "validation")
+        at.epoch, at.step, at.losses = at.epoch + 1, 0, []
+        self.schedule.step_epoch()
+        if at.epoch >= self.config.epochs:
+            at.stopped_by = "epochs"
+        if val is None:
+            return None
+        self.schedule.step_evaluation(val.metric, val.loss)
+        verdict = self.stopping.update(val.metric, val.loss)
+        if verdict.keep:
+            at.best_epoch, at.best_val = at.epoch, val.metric
+            self._keep()
+        if verdict.stop:
+            at.stopped_by = "patience"
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        return EpochRecord(
+            at.epoch, train_loss, val.loss, val.metric, at.best_val, at.best_epoch, lr, seconds
+        )
+
+    def evaluate(self, *parts: str) -> dict[str, Any]:
+        """Scores of the present weights by part."""
+        return evaluate_batches(
+            self.model, self.batches, self.task.metric, parts, self.config.precision
+        )
+
+    def use_best(self) -> None:
+        """Put the kept weights into the model."""
+        if self.best:
+            self.model.load_state_dict(self.best)
+
+    def checkpoint(self) -> Checkpoint:
+        """All that the rest of the run depends on."""
+        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"best/{k}": v for k, v in self.best.items()}
+        optimizer = self.optimizer.state_dict()
+        for number, state in optimizer["state"].items():
+            tensors |= {f"optimizer/{number}/{k}": v for k, v in state.items() if v is not None}
+        random_tensors, random_values = generators.states()
+        tensors |= {f"generators/{k}": v for k, v in random_tensors.items()}
+        meta = {
+            "config": self.config.to_dict(),
+            "task": fingerprint(self.task),
+            "position": asdict(self.at),
+            "optimizer": optimizer["param_groups"],
+            "schedule": self.schedule.state_dict(),
+            "stopping": self.stopping.state_dict(),
+            "generators": random_values,
+        }
+        return Checkpoint(tensors, meta)
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Continue from ``checkpoint``; nothing is changed unless everything fits."""
+        if saved.meta["task"] != fingerprint(self.task):
+            raise CheckpointMismatchError(
+                f"the checkpoint was trained on other data than {self.task.name!r} as it is now "
+                "(its edges, features, labels or splits differ); train anew in another folder"
+            )
+        load_weights(self.model, saved.part("model"))
+        self.best = {k: v.to(self.device) for k, v in saved.part("best").items()}
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in saved.part("optimizer").items():
+            number, key = name.split("/", 1)
+            state.setdefault(int(number), {})[key] = tensor
+        # JSON has lists where torch has tuples (betas).
+        groups = [
+            {k: tuple(v) if k == "betas" else v for k, v in group.items()}
+            for group in saved.meta["optimizer"]
+        ]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.schedule.load_state_dict(saved.meta["schedule"])
+        self.stopping.load_state_dict(saved.meta["stopping"])
+        self.at = Position(**saved.meta["position"])
+        generators.restore(saved.part("generators"), saved.meta["generators"])
+
+    def _keep(self) -> None:
+        # Never-stopping runs report the last weights, which the model has anyway.
+        if self.config.stopping.name != "none":
+            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def _checked(self, loss: float, kind: str) -> float:
+        if loss - loss == 0:
+            return loss
+        raise NonFiniteLossError(
+            f"the {kind} loss is {loss} in epoch {self.at.epoch + 1}, step {self.at.step + 1}; "
+            'lower optimizer.lr, clip gradients ([clip] name = "norm"), or look at the features'
+        )
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """``load_state_dict`` that checks names and shapes first and says what differs."""
+    own = model.state_dict()
+    problems = []
+    if missing := sorted(own.keys() - weights.keys()):
+        problems.append(f"missing keys: {', '.join(missing)}")
+    if unexpected := sorted(weights.keys() - own.keys()):
+        problems.append(f"unexpected keys: {', '.join(unexpected)}")
+    for name in sorted(own.keys() & weights.keys()):
+        ours, theirs = own[name], weights[name]
+        if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+            problems.append(
+                f"{name} is {theirs.dtype} {list(theirs.shape)} in the checkpoint, "
+                f"{ours.dtype} {list(ours.shape)} in the model"
+            )
+    if problems:
+        raise CheckpointMismatchError(
+            f"the checkpoint belongs to another architecture: {'; '.join(problems)}; "
+            "build the model with the options it was trained with (config.toml of its run)"
+        )
+    model.load_state_dict(weights)
+
+
+def fingerprint(task: NodeTask) -> str:
+    """sha256 of the task's edges, features, labels and masks."""
+    digest = hashlib.sha256()
+    for graph in task.graphs:
+        for name in ("edge_index", "x", "y", "train_mask", "val_mask", "test_mask"):
+            tensor: Tensor = getattr(graph, name).detach().cpu().contiguous()
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)};".encode())
+            digest.update(tensor.view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,205 @@
+"""`train` and `evaluate`: a configuration in, a run folder and a RunResult out."""
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gat.data import NodeTask
+from gat.errors import BackendError, ConfigError, InputError
+from gat.train import checkpoint, generators
+from gat.train.config import DataConfig, TrainConfig
+from gat.train.config_files import dump_toml, load_config
+from gat.train.loop import OnEpoch, fit
+from gat.train.optim import Clipper
+from gat.train.run import RunFolder, RunResult
+from gat.train.session import Session, build_model, load_weights
+
+__all__ = ["evaluate", "load_task", "train"]
+
+# What may differ on resuming: these change where and how long a run goes on, not what it computes.
+FREE_ON_RESUME = ("epochs", "checkpoint", "device", "data.root", "data.download")
+
+
+def train(
+    config: TrainConfig | None = None,
+    run_dir: str | Path | None = None,
+    *,
+    resume: bool = False,
+    task: NodeTask | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> RunResult:
+    """Train a model and return its scores on all parts.
+
+    config: None takes the defaults or, on resuming, the run's own. run_dir: where everything is
+    kept; None keeps nothing but the result and its model. resume: continue the run in ``run_dir``
+    (or start it, where nothing is saved yet), on the CPU bit for bit. task: trained on instead of
+    what ``config.data`` names. on_epoch: called with each evaluated epoch.
+
+    Raises ConfigError and InputError before anything is computed; NonFiniteLossError;
+    RunLockedError; CorruptDataError for a damaged checkpoint; SaveError on a full disk;
+    Interrupted or Terminated after Ctrl-C or SIGTERM, when the run has been saved.
+    """
+    with ExitStack() as stack:
+        folder, saved = None, None
+        if run_dir is not None:
+            _refuse_strangers(Path(run_dir), config, resume)
+            folder = stack.enter_context(RunFolder(run_dir))
+            if resume and checkpoint.exists(folder.path):
+                saved = checkpoint.load(folder.path)
+                config = _resumed_config(config, TrainConfig(**saved.meta["config"]))
+            elif config is None and (folder.path / "config.toml").exists():
+                config = load_config(folder.path / "config.toml")
+        elif resume:
+            raise InputError("resume=True needs run_dir, the folder of the run to continue")
+        config = config or TrainConfig()
+        device = _device(config.device)
+        _check_model(config)
+        task = _checked(task or load_task(config.data), config.data)
+        stack.enter_context(generators.borrowed())
+        session = Session(config, task, device)
+        if saved is not None:
+            session.restore(saved)
+        if folder is not None:
+            _open_files(folder, session, resumed=saved is not None)
+        fit(session, folder, on_epoch)
+        session.use_best()
+        result = _result(session, folder.path if folder is not None else None)
+        if folder is not None:
+            folder.write_json("metrics.json", result.to_dict())
+        return result
+
+
+def evaluate(run_dir: str | Path, *, task: NodeTask | None = None) -> RunResult:
+    """Score the weights a run kept, on all parts; ``result.model`` has them.
+
+    A run still training may be evaluated. Raises InputError where there is no run.
+    """
+    path = Path(run_dir)
+    if not checkpoint.exists(path):
+        raise InputError(f"{path} holds no checkpoint; expected the folder of a run of gat train")
+    saved = checkpoint.load(path)
+    config = TrainConfig(**saved.meta["config"])
+    task = _checked(task or load_task(config.data), config.data)
+    with generators.borrowed():
+        session = Session(config, task, _device("auto" if config.device != "cpu" else "cpu"))
+    load_weights(session.model, saved.part("best") or saved.part("model"))
+    session.at = dataclasses.replace(session.at, **saved.meta["position"])
+    return _result(session, path)
+
+
+def load_task(config: DataConfig) -> NodeTask:
+    """The data a configuration names."""
+    from gat import data
+
+    if config.edges is not None:
+        return data.from_files(config.edges, config.nodes, config.label)
+    return data.load(config.name, config.root, download=config.download)
+
+
+def _checked(task: NodeTask, config: DataConfig) -> NodeTask:
+    return task.validate(allow_overlap=config.allow_overlap, check_finite=config.check_finite)
+
+
+def _refuse_strangers(path: Path, config: TrainConfig | None, resume: bool) -> None:
+    """Neither train over a run that is there, nor resume from one that is not."""
+    has_run = checkpoint.exists(path)
+    if has_run and not resume:
+        raise InputError(
+            f"{path} already holds a run; continue it with resume (gat train --resume {path}) or "
+            "choose another folder"
+        )
+    if resume and config is None and not has_run and not (path / "config.toml").exists():
+        raise InputError(f"{path} holds no run to resume; check the path, or give a configuration")
+
+
+def _resumed_config(asked: TrainConfig | None, saved: TrainConfig) -> TrainConfig:
+    """The configuration to go on with. Raises ConfigError where the asked one is another run's."""
+    if asked is None:
+        return saved
+    free = FREE_ON_RESUME if saved.schedule.name != "cosine" else FREE_ON_RESUME[1:]
+    before, now = dict(_flat(saved.to_dict())), dict(_flat(asked.to_dict()))
+    differing = [
+        f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
+        for key in sorted(before | now)
+        if before.get(key) != now.get(key) and not key.startswith(free)
+    ]
+    if differing:
+        raise ConfigError(
+            f"this run was started with another configuration: {'; '.join(differing)}; resume it "
+            "without changes, or train in another folder"
+        )
+    return asked
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _check_model(config: TrainConfig) -> None:
+    """Let model and clipping refuse their options before data is read, at no cost (meta device)."""
+    with generators.borrowed(), torch.device("meta"):
+        try:
+            model = build_model(config.model, 1, 1)
+        except (InputError, ValueError, TypeError) as error:
+            raise ConfigError(f"model: {error}") from error
+        Clipper(config.clip, model)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise BackendError(
+            f'device {name!r} was asked for, torch sees {found} GPU(s) here; use device = "auto" '
+            'or "cpu", or install torch with CUDA'
+        )
+    return device
+
+
+def _open_files(folder: RunFolder, session: Session, resumed: bool) -> None:
+    """Write what is known at the start; a first checkpoint shows that the folder can be used."""
+    first, now = folder.note_versions(), _threads_and_torch()
+    if resumed and any(first[key] != value for key, value in now.items()):
+        was = {key: first[key] for key in now}
+        warnings.warn(
+            f"resuming on {now}, the run was started on {was}: the last bits may differ",
+            stacklevel=4,
+        )
+    folder.write("config.toml", dump_toml(session.config.to_dict()))
+    folder.cut_log(session.at.epoch)
+    folder.open_board(session.at.epoch)
+    if not resumed:
+        checkpoint.save(folder.path, session.checkpoint())
+
+
+def _threads_and_torch() -> dict[str, Any]:
+    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def _result(session: Session, folder: Path | None) -> RunResult:
+    """Score the weights that are now in the model."""
+    scores = session.evaluate("train", "val", "test")
+    session.model.eval()
+    return RunResult(
+        metric=session.task.metric,
+        train=scores["train"].metric,
+        val=scores["val"].metric,
+        test=scores["test"].metric,
+        best_epoch=session.at.best_epoch,
+        epochs=session.at.epoch,
+        seconds=session.at.seconds,
+        run_dir=folder,
+        stopped_by=session.at.stopped_by,
+        model=session.model,
+    )
