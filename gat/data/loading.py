@@ -37,9 +37,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
     return load_card(card(name), root, download=download)
 
 
-def load_card(
-    card: Card, root: str | Path | None = None, *, download: bool = True
-) -> NodeTask:
+def load_card(card: Card, root: str | Path | None = None, *, download: bool = True) -> NodeTask:
     """As ``load``, for a card in hand."""
     module, function = READERS[card.reader]
     read = getattr(import_module(module), function)

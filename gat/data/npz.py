@@ -49,12 +49,14 @@ def read_npz(card: Card, raw: Path) -> NodeTask:
     if (edges := arrays["edges"]).ndim != 2 or edges.shape[1] != 2:
         raise CorruptDataError(f"{path}: edges must be [E, 2], it is {list(edges.shape)}")
     labels = arrays["node_labels"]
-    masks = [torch.from_numpy(arrays[key].astype(bool).T.copy()) for key in KEYS[3:]]
+    train, val, test = (torch.from_numpy(arrays[key].astype(bool).T.copy()) for key in KEYS[3:])
     graph = TaskGraph(
         simple_edges(edges.T, undirected=True, keep_loops=True),
         torch.from_numpy(arrays["node_features"].astype(np.float32)),
         torch.from_numpy(labels.astype(np.int64)),
-        *masks,
+        train,
+        val,
+        test,
     )
     classes = int(labels.max()) + 1 if labels.size else 0
     return NodeTask(card.name, (graph,), classes, card.metric, class_names=card.class_names)

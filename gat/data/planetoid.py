@@ -82,9 +82,13 @@ def _edges(neighbours: dict, num_nodes: int) -> Tensor:
         np.fromiter(neighbours, dtype=np.int64), [len(nodes) for nodes in neighbours.values()]
     )
     targets = np.array([node for nodes in neighbours.values() for node in nodes], dtype=np.int64)
-    if len(targets) and not 0 <= min(sources.min(), targets.min()) <= max(
-        sources.max(), targets.max()
-    ) < num_nodes:
+    if (
+        len(targets)
+        and not 0
+        <= min(sources.min(), targets.min())
+        <= max(sources.max(), targets.max())
+        < num_nodes
+    ):
         raise ValueError(f"the graph names a node outside 0 to {num_nodes - 1}")
     return simple_edges(np.stack([sources, targets]), undirected=False)
 

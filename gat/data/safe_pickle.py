@@ -36,7 +36,7 @@ class _DType:
         self.order = state[1]
 
     def numpy(self) -> np.dtype:
-        return np.dtype(self.spec).newbyteorder(self.order)
+        return np.dtype(self.order + self.spec.lstrip("<>|="))
 
 
 class _Array:

@@ -78,6 +78,8 @@ def read_karate(card: Card, raw: Path | None = None) -> NodeTask:
         simple_edges(np.array(club.edges).T, undirected=True),
         torch.eye(nodes),
         torch.tensor(labels),
-        *((parts == part)[:, None] for part in range(3)),
+        train_mask=(parts == 0)[:, None],
+        val_mask=(parts == 1)[:, None],
+        test_mask=(parts == 2)[:, None],
     )
     return NodeTask(card.name, (graph,), 2, card.metric, class_names=names)

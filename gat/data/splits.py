@@ -53,7 +53,7 @@ def fraction_splits(
         )
     if int((y >= 0).sum()) < 3:
         raise InputError(
-            f"only {int((y >= 0).sum())} labelled nodes; a split needs at least 3 (train, val, test)"
+            f"only {int((y >= 0).sum())} labelled nodes; a split needs at least 3 (one a part)"
         )
     masks = _empty(len(y), splits)
     for split in range(splits):
