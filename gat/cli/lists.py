@@ -1,0 +1,88 @@
+"""`gat datasets` and `gat results`: what there is, and what came out."""
+
+import re
+import sys
+from pathlib import Path
+
+from gat.cli.options import Datasets, Results
+from gat.cli.show import say, table
+from gat.errors import InputError
+
+__all__ = ["datasets_command", "results_command"]
+
+README_TABLE = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+
+
+def datasets_command(options: Datasets) -> None:
+    """List the cards, or show one."""
+    from gat.data import card, cards
+
+    if options.name is None:
+        rows = [[c.name, c.title, *_counts(c.counts), c.metric, c.splits] for c in cards().values()]
+        table(["name", "what", "nodes", "edges", "features", "classes", "metric", "splits"], rows)
+        return
+    facts = card(options.name).model_dump(exclude_none=True)
+    files = facts.pop("files", ())
+    facts |= {f"counts: {key}": value for key, value in facts.pop("counts", {}).items()}
+    facts.pop("options", None)
+    shown = [[key, _shown(value)] for key, value in facts.items()]
+    shown += [["file", f"{file['name']}  {file.get('url', '')}".rstrip()] for file in files]
+    table(["fact", "value"], shown)
+
+
+def _counts(counts: object) -> list[str]:
+    values = (getattr(counts, key) for key in ("nodes", "edges", "features", "classes"))
+    return ["–" if value is None else f"{value:,}" for value in values]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return " ".join(str(value).split())
+
+
+def results_command(options: Results) -> None:
+    """Render RESULTS.md and the README's table from the stored seeds."""
+    from gat.train.experiment import experiments, results_folder
+    from gat.train.results import render, stored
+    from gat.train.results import table as markdown
+
+    folder = results_folder(options.output)
+    found = stored(folder)
+    rows = []
+    for name, entry in experiments().items():
+        current = entry.current(found[name]) if name in found else None
+        if current is None or not current.results:
+            continue
+        stale = len(found[name].results) - len(current.results)
+        if stale:
+            print(
+                f"gat: {stale} result(s) of {name} are of another configuration and left out; "
+                f"run gat reproduce {name} again",
+                file=sys.stderr,
+            )
+        rows.append((entry, current))
+    if not rows:
+        raise InputError(f"{folder} holds no results; run gat reproduce EXPERIMENT first")
+    target = folder.parent / "RESULTS.md"
+    texts = {target: render(rows)}
+    readme = folder.parent.parent / "README.md"
+    if readme.is_file():
+        old = readme.read_text(encoding="utf-8")
+        block = markdown(rows)
+        texts[readme] = README_TABLE.sub(lambda m: f"{m[1]}{block}\n{m[2]}", old)
+    _write(texts, check=options.check)
+
+
+def _write(texts: dict[Path, str], *, check: bool) -> None:
+    for path, text in texts.items():
+        old = path.read_text(encoding="utf-8") if path.is_file() else None
+        if old == text:
+            say(f"{path} is up to date")
+        elif check:
+            raise InputError(f"{path} is out of date; run gat results")
+        else:
+            path.write_text(text, encoding="utf-8")
+            say(f"wrote {path}")

@@ -1,0 +1,179 @@
+"""What can be asked for on the command line: one dataclass per sub-command, help included.
+
+Importing this is quick; each ``run`` imports what it needs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+
+__all__ = ["Datasets", "Evaluate", "Reproduce", "Results", "Train", "parse"]
+
+DESCRIPTION = (
+    "Graph attention networks: train, evaluate, and reproduce published results. "
+    "`gat SUBCOMMAND --help` tells more; `gat --version` prints the version."
+)
+
+
+def _given(metavar: str | None, hint: str = "") -> Any:
+    return arg(metavar=metavar, help_behavior_hint=hint)
+
+
+RECIPE = "(default: the recipe's)"
+Count = Annotated[int | None, _given("N", RECIPE)]
+Number = Annotated[float | None, _given("X", RECIPE)]
+Name = Annotated[str | None, _given("NAME")]
+Folder = Annotated[Path | None, _given("DIR")]
+File = Annotated[Path | None, _given("FILE")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a graph attention network.
+
+    The configuration is the data set's own recipe (experiments/DATASET/gat.toml) where there is
+    one, then --config, then the options given here. The run is kept in a folder under runs/ and
+    can be continued with --resume after Ctrl-C, a kill or a crash.
+
+    Examples: `gat train`; `gat train cora --seed 1`;
+    `gat train --edges edges.csv --nodes nodes.csv --label topic`.
+    """
+
+    dataset: Annotated[
+        Positional[str | None], _given("DATASET", "(default: digits, which needs no network)")
+    ] = None
+    """A data set; `gat datasets` lists them."""
+
+    edges: File = None
+    """A graph of your own: its edges (CSV, or one .npz or .graphml file that holds everything)."""
+    nodes: File = None
+    """Its nodes (CSV): an id, features, and the label."""
+    label: Annotated[str | None, _given("COLUMN")] = None
+    """The column to predict; nodes without a value there are unlabelled."""
+
+    epochs: Count = None
+    """At most so many epochs."""
+    seed: Count = None
+    """Seed of weights, dropout and order."""
+    split: Count = None
+    """Which of the data set's splits, from 0."""
+    attention: Annotated[Literal["gat", "gatv2"] | None, _given("{gat,gatv2}", RECIPE)] = None
+    """Which attention."""
+    layers: Count = None
+    """Number of layers."""
+    hidden: Count = None
+    """Channels per head of the hidden layers."""
+    heads: Count = None
+    """Heads of the hidden layers."""
+    dropout: Number = None
+    """One value for all three dropouts: on features, on attention weights, on projected values."""
+    lr: Number = None
+    """Learning rate."""
+    weight_decay: Number = None
+    """L2 penalty."""
+    device: Annotated[str | None, _given("NAME", "(default: a GPU if there is one)")] = None
+    """auto, cpu, cuda or cuda:N."""
+
+    config: File = None
+    """A configuration (TOML) that takes the place of the recipe."""
+    set: Annotated[UseAppendAction[tuple[str, ...]], _given("KEY=VALUE")] = ()
+    """Any other setting, e.g. --set stopping.patience=50; may be given again."""
+    run_dir: Folder = None
+    """Folder of this run (default: a new one under runs/)."""
+    resume: Annotated[Path | None, _given("RUN")] = None
+    """Continue the run in this folder."""
+    root: Folder = None
+    """Where the data lie as NAME/raw/FILE; looked in before GAT_DATA and the user's cache."""
+    skip_baselines: Annotated[FlagCreatePairsOff[bool], _given(None)] = False
+    """Leave out logistic regression and label spreading."""
+
+    def run(self) -> None:
+        from gat.cli.train import train_command
+
+        train_command(self)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score the weights that a run kept, on all parts of its data."""
+
+    run_dir: Annotated[Positional[Path], _given("RUN")]
+    """Folder of a run of `gat train`."""
+
+    def run(self) -> None:
+        from gat.cli.train import evaluate_command
+
+        evaluate_command(self)
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Run an experiment over seeds and set it beside the published row.
+
+    Every seed is stored with its configuration, versions and machine; seeds already there are
+    kept, so an interrupted reproduction continues. Without a name, the experiments are listed.
+    """
+
+    experiment: Annotated[Positional[str | None], _given("EXPERIMENT", "(e.g. cora/gat)")] = None
+    """DATASET/NAME."""
+    seeds: Annotated[int | None, _given("N", "(default: the experiment's)")] = None
+    """Number of runs, with seeds 0 to N - 1."""
+    jobs: Annotated[int, _given("N", "(default: 1)")] = 1
+    """Runs at a time, in processes that share the cores."""
+    output: Folder = None
+    """Where results go (default: experiments/results of the checkout)."""
+    root: Folder = None
+    """Where the data lie."""
+    fresh: Annotated[FlagCreatePairsOff[bool], _given(None)] = False
+    """Run every seed again, also those already stored."""
+
+    def run(self) -> None:
+        from gat.cli.reproduce import reproduce_command
+
+        reproduce_command(self)
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """List the data sets, or show the card of one."""
+
+    name: Annotated[Positional[str | None], _given("NAME")] = None
+    """A data set."""
+
+    def run(self) -> None:
+        from gat.cli.lists import datasets_command
+
+        datasets_command(self)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Render the stored results as RESULTS.md.
+
+    Also renews the table in README.md between `<!-- results -->` and `<!-- /results -->`.
+    """
+
+    output: Folder = None
+    """Folder of results (default: experiments/results of the checkout)."""
+    check: Annotated[FlagCreatePairsOff[bool], _given(None)] = False
+    """Write nothing; fail if a file is out of date."""
+
+    def run(self) -> None:
+        from gat.cli.lists import results_command
+
+        results_command(self)
+
+
+Command = Train | Evaluate | Reproduce | Datasets | Results
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """The options asked for; SystemExit with 0 after --help, with 2 after a usage error."""
+    named = {name.__name__.lower(): name for name in Command.__args__}
+    return tyro.extras.subcommand_cli_from_dict(
+        named, prog="gat", description=DESCRIPTION, args=list(arguments) or ["--help"]
+    )

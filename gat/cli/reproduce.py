@@ -1,0 +1,74 @@
+"""`gat reproduce`: seeds as they come, then ours beside the published row."""
+
+from typing import TYPE_CHECKING
+
+from gat.cli.options import Reproduce
+from gat.cli.show import percent, progress, say, table
+
+if TYPE_CHECKING:
+    from gat.train.experiment import Experiment
+    from gat.train.results import SeedResult, Summary
+
+__all__ = ["list_experiments", "reproduce_command", "show_summary"]
+
+
+def reproduce_command(options: Reproduce) -> None:
+    """Run the experiment, or list all of them."""
+    from gat.train.experiment import experiment, reproduce, results_folder
+
+    if options.experiment is None:
+        list_experiments()
+        return
+    entry = experiment(options.experiment)
+    say(f"{entry.name}: {entry.title}")
+    with progress(entry.name, entry.config.epochs) as on_epoch:
+        summary = reproduce(
+            entry.name,
+            options.seeds,
+            output=options.output,
+            root=None if options.root is None else str(options.root),
+            jobs=options.jobs,
+            fresh=options.fresh,
+            on_seed=_say_seed,
+            on_epoch=on_epoch,
+        )
+    show_summary(entry, summary)
+    say(f"every seed is in {results_folder(options.output) / entry.name}")
+
+
+def _say_seed(result: "SeedResult", kept: bool) -> None:
+    came = "kept from before" if kept else f"{result.seconds:.1f} s"
+    say(
+        f"seed {result.seed}, split {result.split}: test {percent(result.test)}, "
+        f"val {percent(result.val)}, epoch {result.best_epoch} of {result.epochs} ({came})"
+    )
+
+
+def show_summary(entry: "Experiment", summary: "Summary") -> None:
+    """Ours, the published row with its source, further rows, and the verdict."""
+    runs = len(summary.results)
+    ours = f"mean of {runs} run{'s' if runs > 1 else ''}"
+    rows = [["ours", str(summary), ours]]
+    if entry.published is not None:
+        rows.append(["published", str(entry.published), entry.published.source])
+    rows += [["also published", str(row), row.source] for row in entry.also]
+    table(["", f"test {summary.results[0].metric} %", "from"], rows)
+    say(_verdict(entry, summary))
+
+
+def _verdict(entry: "Experiment", summary: "Summary") -> str:
+    if entry.published is None:
+        return f"there is no published row for {entry.name}; {entry.notes}"
+    word = summary.verdict(entry.published)
+    return f"our mean of {summary.mean:.2f} lies {word} {entry.published} ({entry.published.url})"
+
+
+def list_experiments() -> None:
+    """Every experiment with its published row."""
+    from gat.train.experiment import experiments
+
+    rows = [
+        [entry.name, entry.title, entry.seeds, entry.published or "none"]
+        for entry in experiments().values()
+    ]
+    table(["experiment", "what", "runs", "published %"], rows)

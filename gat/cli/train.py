@@ -1,0 +1,153 @@
+"""`gat train` and `gat evaluate`: options to a configuration, then the trainer, then a table."""
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gat.cli.options import Evaluate, Train
+from gat.cli.show import percent, progress, say, table
+from gat.errors import InputError
+
+if TYPE_CHECKING:
+    from gat.data import NodeTask
+    from gat.train import RunResult, TrainConfig
+
+__all__ = ["evaluate_command", "resolve", "train_command"]
+
+# Options and the settings they stand for.
+SETTINGS = {
+    "edges": ("data.edges",),
+    "nodes": ("data.nodes",),
+    "label": ("data.label",),
+    "root": ("data.root",),
+    "split": ("data.split",),
+    "epochs": ("epochs",),
+    "seed": ("seed",),
+    "device": ("device",),
+    "attention": ("model.attention",),
+    "layers": ("model.num_layers",),
+    "hidden": ("model.hidden_channels",),
+    "heads": ("model.heads",),
+    "dropout": ("model.feature_dropout", "model.attention_dropout", "model.value_dropout"),
+    "lr": ("optimizer.lr",),
+    "weight_decay": ("optimizer.weight_decay",),
+}
+
+
+def train_command(options: Train) -> None:
+    """Train, then show the result beside the baselines."""
+    from gat.train import baselines, load_task, new_run_dir, train
+
+    config = resolve(options)
+    name = Path(config.data.edges).stem if config.data.edges else config.data.name
+    task = load_task(config.data)
+    run_dir = options.resume or options.run_dir or new_run_dir(name, config.seed)
+    _say_task(task, config)
+    try:
+        with progress(name, config.epochs) as on_epoch:
+            result = train(
+                config, run_dir, resume=options.resume is not None, task=task, on_epoch=on_epoch
+            )
+    except KeyboardInterrupt:
+        # The second Ctrl-C, which does not wait for the step to end.
+        print(f"gat: continue with: gat train --resume {run_dir}", file=sys.stderr)
+        raise
+    data = config.data
+    others: dict[str, float] = {}
+    if not options.skip_baselines:
+        others = baselines(task, data.split, normalize=data.normalize_features)
+    show_result(f"{config.model.attention.upper()} (this run)", result, others)
+    say(f"run kept in {run_dir}")
+
+
+def evaluate_command(options: Evaluate) -> None:
+    """Score the kept weights."""
+    from gat.train import evaluate
+
+    show_result("kept weights", evaluate(options.run_dir), {})
+
+
+def resolve(options: Train) -> "TrainConfig":
+    """The configuration asked for: recipe, file or earlier run, then options, then --set."""
+    changes: dict[str, Any] = {}
+    for option, keys in SETTINGS.items():
+        value = getattr(options, option)
+        if value is not None:
+            changes |= dict.fromkeys(keys, str(value) if isinstance(value, Path) else value)
+    changes |= dict(_setting(text) for text in options.set)
+    return _base(options).updated(**changes)
+
+
+def _base(options: Train) -> "TrainConfig":
+    from gat.train import TrainConfig, load_config
+    from gat.train.experiment import recipe_for
+
+    if options.dataset is not None and options.edges is not None:
+        raise InputError(
+            f"both the data set {options.dataset!r} and --edges {options.edges} were given; "
+            "leave out one of them"
+        )
+    if options.resume is not None:
+        return _resumed(options)
+    if options.config is not None:
+        config = load_config(options.config)
+        return (
+            config if options.dataset is None else config.updated(**{"data.name": options.dataset})
+        )
+    if options.edges is not None:
+        return TrainConfig()
+    return recipe_for(options.dataset or "digits")
+
+
+def _resumed(options: Train) -> "TrainConfig":
+    from gat.train import load_config
+
+    assert options.resume is not None
+    for name in ("dataset", "edges", "config", "run_dir"):
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"--resume continues the run in {options.resume} with its own data and "
+                f"configuration; leave out {name.upper() if name == 'dataset' else _flag(name)}"
+            )
+    path = options.resume / "config.toml"
+    if not path.is_file():
+        raise InputError(
+            f"{options.resume} holds no run to resume: {path} is missing; expected the folder "
+            "that `gat train` named when it ended"
+        )
+    return load_config(path)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals):
+        raise InputError(f"--set {text}: expected KEY=VALUE, e.g. --set stopping.patience=50")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        # Not a number, list or quoted string: the bare word is meant.
+        return key.strip(), value.strip()
+
+
+def _say_task(task: "NodeTask", config: "TrainConfig") -> None:
+    facts = task.describe()
+    facts["split"] = f"{config.data.split} of {facts.pop('splits')}"
+    say(", ".join(f"{key} {value}" for key, value in facts.items()))
+    for note in getattr(task, "notes", ()):
+        say(f"note: {note}")
+
+
+def show_result(name: str, result: "RunResult", others: dict[str, float]) -> None:
+    """The run's scores, the baselines' under them, all in per cent of the task's metric."""
+    rows = [[name, percent(result.train), percent(result.val), percent(result.test)]]
+    rows += [[other, "", "", percent(score)] for other, score in others.items()]
+    table([result.metric, "train %", "val %", "test %"], rows)
+    say(
+        f"weights of epoch {result.best_epoch} of {result.epochs}, trained {result.seconds:.1f} s, "
+        f"stopped by {result.stopped_by}"
+    )

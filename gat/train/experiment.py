@@ -1,0 +1,219 @@
+"""Experiments: one file per published row, run over seeds and set beside that row.
+
+The files stand in ``experiments/DATASET/NAME.toml``; how results are stored, summed up and shown is
+in :mod:`gat.train.results`, how one seed is trained in :mod:`gat.train.trainer`.
+"""
+
+import difflib
+import multiprocessing
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gat.errors import ConfigError, InputError
+from gat.shelf import shelf
+from gat.train.config import TrainConfig
+from gat.train.results import (
+    Published,
+    SeedResult,
+    Summary,
+    commit_and_changes,
+    machine,
+    versions,
+)
+
+__all__ = ["Experiment", "experiment", "experiments", "recipe_for", "reproduce"]
+
+
+class Experiment(BaseModel):
+    """One experiment: a data set, a configuration, and the published row it stands beside.
+
+    vary_split: run k uses split k of the data set, wrapping round; else all use split 0.
+    also: further published rows, for comparison only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    dataset: str
+    seeds: int = Field(default=10, ge=1)
+    vary_split: bool = False
+    notes: str = ""
+    published: Published | None = None
+    also: tuple[Published, ...] = ()
+    config: TrainConfig
+
+    def config_of(self, seed: int, num_splits: int) -> TrainConfig:
+        """The configuration of run ``seed``."""
+        split = seed % num_splits if self.vary_split else self.config.data.split
+        return self.config.updated(seed=seed, **{"data.split": split})
+
+    def current(self, summary: Summary) -> Summary:
+        """Only the results that this file, as it is now, would give again."""
+        kept = [
+            result
+            for result in summary.results
+            if result.stands_for(
+                self.config.updated(seed=result.seed, **{"data.split": result.split}),
+                result.versions,
+            )
+        ]
+        return Summary(self.name, tuple(kept))
+
+
+def experiments() -> dict[str, Experiment]:
+    """Every experiment by name ("cora/gat"), in alphabetical order."""
+    return {name: _read(name, path) for name, path in _files().items()}
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment called ``name``; InputError lists near matches and the known ones."""
+    files = _files()
+    if name in files:
+        return _read(name, files[name])
+    near = difflib.get_close_matches(name, files, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise InputError(f"there is no experiment {name!r}; {hint}known are: {', '.join(files)}")
+
+
+def recipe_for(dataset: str) -> TrainConfig:
+    """The configuration for a data set: its experiment's, else the defaults with early stopping."""
+    wanted = dataset.strip().lower().replace("_", "-")
+    path = _files().get(f"{wanted}/gat")
+    if path is not None:
+        return _read(f"{wanted}/gat", path).config
+    return TrainConfig().updated(**{"data.name": dataset})
+
+
+def _files() -> dict[str, Path]:
+    folder = shelf("experiments")
+    paths = sorted(folder.glob("*/*.toml"))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+
+
+def _read(name: str, path: Path) -> Experiment:
+    try:
+        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = facts.pop("config", {})
+        settings["data"] = {**settings.get("data", {}), "name": facts.get("dataset")}
+        return Experiment(name=name, config=TrainConfig(**settings), **facts)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = ", ".join(sorted(set(Experiment.model_fields) - {"name"}))
+        raise ConfigError(f"{path}: {key}: {first['msg']}; known keys: {known}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def reproduce(
+    name: str,
+    seeds: int | None = None,
+    *,
+    output: Path | None = None,
+    root: str | None = None,
+    jobs: int = 1,
+    fresh: bool = False,
+    on_seed: Callable[[SeedResult, bool], None] | None = None,
+    on_epoch: Callable[..., None] | None = None,
+) -> Summary:
+    """Run experiment ``name`` for seeds 0 to ``seeds`` - 1 and store each result as it comes.
+
+    output: folder of results (default: ``experiments/results`` of the checkout). Seeds found there
+    with the same configuration and versions are kept, unless ``fresh``. jobs: processes.
+    on_seed(result, kept) is called after each; on_epoch goes to the trainer (one process only).
+    """
+    entry = experiment(name)
+    count = entry.seeds if seeds is None else seeds
+    if count < 1 or jobs < 1:
+        raise InputError(f"seeds and jobs must be at least 1, got {count} and {jobs}")
+    folder = results_folder(output) / name
+    num_splits = _num_splits(entry, root) if entry.vary_split else 1
+    configs = {seed: entry.config_of(seed, num_splits) for seed in range(count)}
+    found: dict[int, SeedResult] = {}
+    for seed, config in configs.items():
+        kept = None if fresh else SeedResult.read(folder, seed)
+        if kept is not None and kept.stands_for(config, versions()):
+            found[seed] = kept
+            if on_seed:
+                on_seed(kept, True)
+    todo = [(name, configs[seed], root) for seed in range(count) if seed not in found]
+    for result in _results(todo, jobs, on_epoch):
+        result.write(folder)
+        found[result.seed] = result
+        if on_seed:
+            on_seed(result, False)
+    return Summary(name, tuple(found[seed] for seed in sorted(found)))
+
+
+def results_folder(output: Path | None = None) -> Path:
+    """Where results are kept: ``output``, else the checkout's, else ``gat-results`` here."""
+    if output is not None:
+        return Path(output)
+    experiments = shelf("experiments")
+    in_checkout = (experiments.parent / "pyproject.toml").is_file()
+    return experiments / "results" if in_checkout else Path("gat-results")
+
+
+def _num_splits(entry: Experiment, root: str | None) -> int:
+    from gat.data import card
+
+    return card(entry.dataset).splits
+
+
+Task = tuple[str, TrainConfig, str | None]
+
+
+def _results(
+    todo: list[Task], jobs: int, on_epoch: Callable[..., None] | None
+) -> Iterator[SeedResult]:
+    if jobs == 1 or len(todo) <= 1:
+        for task in todo:
+            yield run_one(task, on_epoch)
+        return
+    jobs = min(jobs, len(todo))
+    # spawn: a forked child of a process that has used torch's threads may hang.
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # Leaving the block, also by an exception, ends the processes.
+    with context.Pool(jobs, initializer=_set_threads, initargs=(threads,)) as pool:
+        yield from pool.imap_unordered(run_one, todo, chunksize=1)
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def run_one(task: Task, on_epoch: Callable[..., None] | None = None) -> SeedResult:
+    """Train one seed; no run folder is left behind."""
+    # Deferred: listing experiments needs neither models nor data.
+    from gat.train.trainer import train
+
+    name, config, root = task
+    local = config if root is None else config.updated(**{"data.root": root})
+    run = train(local, on_epoch=on_epoch)
+    commit, changed = commit_and_changes()
+    measured: dict[str, Any] = {
+        key: getattr(run, key)
+        for key in ("metric", "train", "val", "test", "best_epoch", "epochs", "seconds")
+    }
+    return SeedResult(
+        experiment=name,
+        seed=config.seed,
+        split=config.data.split,
+        config=config.to_dict(),
+        versions=versions(),
+        machine=machine(),
+        commit=commit,
+        uncommitted_changes=changed,
+        **measured,
+    )

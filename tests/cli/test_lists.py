@@ -1,0 +1,109 @@
+"""`gat datasets`, `gat reproduce` and `gat results`, in process, on a shelf of their own."""
+
+import pytest
+
+from gat.cli import main
+from gat.train import experiment as room
+
+KARATE = """
+title = "GAT on the karate club"
+dataset = "karate"
+seeds = 2
+notes = "Nobody has published it."
+[config]
+epochs = 2
+"""
+
+
+@pytest.fixture
+def shelf(monkeypatch, tmp_path):
+    folder = tmp_path / "experiments"
+    (folder / "karate").mkdir(parents=True)
+    (folder / "karate" / "gat.toml").write_text(KARATE)
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(room, "shelf", lambda name: folder)
+    return folder
+
+
+def test_datasets_lists_every_card(capsys):
+    assert main(["datasets"]) == 0
+    said = capsys.readouterr().out
+    assert "karate" in said
+    assert "2,708" in next(line for line in said.splitlines() if line.startswith("cora "))
+
+
+def test_datasets_shows_one_card(capsys):
+    assert main(["datasets", "Cora"]) == 0
+    said = capsys.readouterr().out
+    assert "ICML 2016" in said
+    assert "ind.cora.graph" in said
+
+
+def test_reproduce_without_a_name_lists_the_experiments(capsys, shelf):
+    assert main(["reproduce"]) == 0
+    assert "karate/gat" in capsys.readouterr().out
+
+
+def test_reproduce_of_an_unknown_experiment(capsys, shelf):
+    assert main(["reproduce", "karate/gatt"]) == 2
+    assert "did you mean karate/gat?" in capsys.readouterr().err
+
+
+def test_reproduce_prints_seeds_mean_and_that_there_is_no_row(capsys, shelf):
+    assert main(["reproduce", "karate/gat", "--seeds", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "seed 0, split 0: test " in said
+    assert "mean of 2 runs" in said
+    assert "there is no published row for karate/gat; Nobody has published it." in said
+    assert main(["reproduce", "karate/gat", "--seeds", "2"]) == 0
+    assert capsys.readouterr().out.count("(kept from before)") == 2
+
+
+def test_reproduce_sets_the_published_row_and_its_source_beside_ours(capsys, shelf):
+    published = """
+[published]
+value = 50.0
+std = 50.0
+metric = "test accuracy"
+method = "GAT"
+table = "Table 9"
+paper = "Nobody, Nothing, 1999"
+url = "https://example.org/nothing"
+protocol = "none"
+"""
+    (shelf / "karate" / "gat.toml").write_text(KARATE.replace("[config]", published + "[config]"))
+    assert main(["reproduce", "karate/gat", "--seeds", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "50.0 ± 50.0" in said
+    assert "Nobody, Nothing, 1999, Table 9: GAT; none" in said
+    assert "lies inside the band 50.0 ± 50.0 (https://example.org/nothing)" in said
+
+
+def test_results_without_any_says_how_to_get_them(capsys, shelf):
+    assert main(["results"]) == 2
+    assert "holds no results; run gat reproduce EXPERIMENT first" in capsys.readouterr().err
+
+
+def test_results_writes_the_page_and_renews_the_readme(capsys, shelf):
+    readme = shelf.parent / "README.md"
+    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    assert main(["reproduce", "karate/gat"]) == 0
+    assert main(["results", "--check"]) == 2
+    assert "is out of date; run gat results" in capsys.readouterr().err
+    assert main(["results"]) == 0
+    assert "| karate/gat | accuracy | 2 |" in (shelf / "RESULTS.md").read_text()
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- results -->\n| experiment |")
+    assert text.endswith("|\n<!-- /results -->\nafter\n")
+    assert "old" not in text
+    assert main(["results", "--check"]) == 0
+
+
+def test_results_leaves_out_seeds_of_another_configuration_and_says_so(capsys, shelf):
+    assert main(["reproduce", "karate/gat"]) == 0
+    (shelf / "karate" / "gat.toml").write_text(KARATE.replace("epochs = 2", "epochs = 3"))
+    assert main(["reproduce", "karate/gat", "--seeds", "1"]) == 0
+    assert main(["results"]) == 0
+    said = capsys.readouterr().err
+    assert "1 result(s) of karate/gat are of another configuration and left out" in said
+    assert "| karate/gat | accuracy | 1 |" in (shelf / "RESULTS.md").read_text()

@@ -1,0 +1,144 @@
+"""`gat train` and `gat evaluate`, in process, on the karate club."""
+
+import json
+import re
+
+import pytest
+
+from gat.cli import main
+from gat.cli.options import Train
+from gat.cli.train import resolve
+from gat.errors import ConfigError
+
+QUICK = ["--epochs", "3", "--skip-baselines"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_train_shows_scores_beside_the_baselines_and_keeps_the_run(capsys, tmp_path):
+    assert main(["train", "karate", "--epochs", "3", "--run-dir", "here"]) == 0
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    assert lines[0].startswith("name karate, graphs 1, nodes 34, edges 156")
+    assert re.search(r"^accuracy +train % +val % +test %$", said, re.MULTILINE)
+    for name in (r"GAT \(this run\)", "logistic regression", "label spreading"):
+        assert re.search(rf"^{name} +.*\d+\.\d\d$", said, re.MULTILINE), name
+    assert "of 3, trained" in said
+    assert lines[-1] == "run kept in here"
+    assert (tmp_path / "here" / "metrics.json").is_file()
+
+
+def test_train_without_run_dir_makes_one_under_runs(capsys, tmp_path):
+    assert main(["train", "karate", *QUICK, "--seed", "7"]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("karate-seed7-")
+    assert "logistic regression" not in capsys.readouterr().out
+
+
+def test_evaluate_repeats_the_scores_of_the_run(capsys, tmp_path):
+    assert main(["train", "karate", *QUICK, "--run-dir", "run"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "run"]) == 0
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    row = next(s for s in capsys.readouterr().out.splitlines() if s.startswith("kept weights"))
+    assert row.split()[2:] == [f"{100 * scores[part]:.2f}" for part in ("train", "val", "test")]
+
+
+def test_resume_continues_for_more_epochs(capsys):
+    assert main(["train", "karate", *QUICK, "--run-dir", "run"]) == 0
+    assert main(["train", "--resume", "run", "--epochs", "5", "--skip-baselines"]) == 0
+    assert "of 5, trained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentences"),
+    [
+        (["train", "karat"], ["there is no data set 'karat'", "karate"]),
+        (["train", "karate", "--lr", "-1"], ["optimizer.lr", "-1"]),
+        (["train", "karate", "--dropout", "1.5"], ["model.feature_dropout", "1.5"]),
+        (["train", "karate", "--set", "stoping.patience=3"], ["stoping", "did you mean stopping"]),
+        (["train", "karate", "--set", "patience"], ["--set patience: expected KEY=VALUE"]),
+        (["train", "karate", "--edges", "e.csv"], ["both the data set 'karate' and --edges e.csv"]),
+        (["train", "--resume", "nowhere"], ["nowhere holds no run to resume", "config.toml"]),
+        (["train", "karate", "--resume", "nowhere"], ["leave out DATASET"]),
+        (["train", "--nodes", "n.csv"], ["edges is missing"]),
+        (["train", "--config", "none.toml"], ["none.toml: the configuration cannot be read"]),
+        (["train", "karate", "--split", "9"], ["split", "9"]),
+        (["evaluate", "nowhere"], ["nowhere holds no checkpoint"]),
+    ],
+    ids=lambda value: "-".join(value[1:]) if isinstance(value, list) else None,
+)
+def test_input_errors_exit_with_2_and_name_the_next_step(capsys, arguments, sentences):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("gat: ")
+    assert "Traceback" not in said
+    for sentence in sentences:
+        assert sentence in said
+
+
+def test_training_over_a_run_is_refused(capsys):
+    assert main(["train", "karate", *QUICK, "--run-dir", "run"]) == 0
+    assert main(["train", "karate", *QUICK, "--run-dir", "run"]) == 2
+    assert "run already holds a run; continue it with resume" in capsys.readouterr().err
+
+
+def test_resolve_takes_the_data_sets_recipe():
+    config = resolve(Train(dataset="pubmed"))
+    assert (config.data.name, config.model.output_heads, config.optimizer.lr) == ("pubmed", 8, 0.01)
+
+
+def test_resolve_takes_the_defaults_where_there_is_no_recipe():
+    config = resolve(Train(dataset="wiki-cs"))
+    assert (config.data.name, config.stopping.name) == ("wiki-cs", "official-gat")
+
+
+def test_resolve_lets_options_win_over_the_recipe_and_set_over_options():
+    options = Train(
+        dataset="cora", heads=4, dropout=0.3, lr=0.01, set=("optimizer.lr=0.02", "model.norm=layer")
+    )
+    config = resolve(options)
+    assert config.model.heads == 4
+    assert config.model.feature_dropout == config.model.value_dropout == 0.3
+    assert config.model.attention_dropout == 0.3
+    assert config.optimizer.lr == 0.02
+    assert config.model.norm == "layer"
+
+
+def test_resolve_reads_lists_and_bare_words():
+    config = resolve(Train(set=("model.num_layers=3", "model.heads=[4, 2]", 'device="cpu"')))
+    assert config.model.heads == [4, 2]
+    assert config.device == "cpu"
+
+
+def test_resolve_lets_a_file_take_the_place_of_the_recipe(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("epochs = 7\n[model]\nheads = 2\n")
+    config = resolve(Train(dataset="cora", config=path))
+    assert (config.data.name, config.epochs, config.model.heads) == ("cora", 7, 2)
+    assert config.data.normalize_features == "none"
+
+
+def test_resolve_for_a_graph_of_ones_own(tmp_path):
+    config = resolve(Train(edges=tmp_path / "e.csv", nodes=tmp_path / "n.csv", label="topic"))
+    assert (config.data.edges, config.data.label) == (str(tmp_path / "e.csv"), "topic")
+
+
+def test_set_of_an_unknown_key_lists_the_known_ones():
+    with pytest.raises(ConfigError, match=r"nonsense: unknown key; known keys: .*epochs"):
+        resolve(Train(dataset="karate", set=("nonsense=1",)))
+
+
+def test_train_on_a_graph_of_ones_own(capsys, tmp_path):
+    ring = "\n".join(f"n{i},n{(i + 1) % 40}" for i in range(40))
+    (tmp_path / "edges.csv").write_text(f"source,target\n{ring}\n")
+    rows = "\n".join(f"n{i},{i % 2},{i},{'ab'[i < 20]}" for i in range(40))
+    (tmp_path / "nodes.csv").write_text(f"id,parity,number,topic\n{rows}\n")
+    files = ["--edges", "edges.csv", "--nodes", "nodes.csv", "--label", "topic"]
+    assert main(["train", *files, *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert "nodes 40" in said
+    assert "run kept in runs/edges-seed0-" in said
