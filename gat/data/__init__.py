@@ -6,6 +6,7 @@ one's own. What is done with a task (training, metrics) belongs to ``gat.train``
 
 from gat.data.catalog import Card, card, cards
 from gat.data.loading import load
+from gat.data.own import from_files
 from gat.data.task import NodeTask, TaskGraph, normalize_features
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "TaskGraph",
     "card",
     "cards",
+    "from_files",
     "load",
     "normalize_features",
 ]
