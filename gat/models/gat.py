@@ -112,8 +112,9 @@ class GAT(nn.Module):
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
         for module in self.modules():
-            if module is not self and hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            reset = getattr(module, "reset_parameters", None)
+            if module is not self and callable(reset):
+                reset()
 
     def forward(self, x: Tensor, edge_index: Any, edge_attr: Tensor | None = None) -> Tensor:
         """x [N, in_channels], edge_index [2, E] or a `gat.Graph`, edge_attr [E, edge_dim] in the

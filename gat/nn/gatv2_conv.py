@@ -4,6 +4,7 @@ from typing import Any
 
 import torch_geometric.nn as pyg
 from torch import Tensor
+from torch_geometric.typing import OptTensor, PairTensor
 
 from gat.errors import InputError
 from gat.nn.pyg import AttentionMixin, check_features, extend_signature
@@ -20,6 +21,10 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
     returns; see there for those. ``value_dropout`` and ``symmetric_norm`` are ours, see
     `gat.nn.pyg.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
     """
+
+    # PyG reads these from its own class's source, which it does not find under a same-named one.
+    propagate_type = {"x": PairTensor, "alpha": Tensor}  # noqa: RUF012
+    edge_updater_type = {"x": PairTensor, "edge_attr": OptTensor}  # noqa: RUF012
 
     def __init__(
         self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any

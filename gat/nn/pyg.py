@@ -62,6 +62,14 @@ class AttentionMixin(MessagePassing):
     value_dropout: float
     symmetric_norm: bool
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # PyG writes a faster `propagate` onto each class at first use, and its explainers go back
+        # to the one it found: under a subclass that must be the original, not the parent's.
+        for step in ("propagate", "edge_updater"):
+            if step not in cls.__dict__:
+                setattr(cls, step, getattr(MessagePassing, step))
+
     def _set_extras(self, value_dropout: float, symmetric_norm: bool) -> None:
         if not 0 <= value_dropout <= 1:
             raise InputError(f"value_dropout is {value_dropout}; expected a probability in [0, 1]")
@@ -116,7 +124,7 @@ class AttentionMixin(MessagePassing):
         if self.lin_edge is None:
             warn_once(
                 f"{type(self).__name__} was given edge_attr but made without edge_dim: the edge "
-                f"features are ignored. Make the layer with edge_dim={edge_attr[:1].numel()}"
+                f"features are ignored. Make the layer with edge_dim={edge_attr[0:1].numel()}"
             )
             return None
         if edge_attr.size(0) != graph.num_caller_edges:
@@ -127,9 +135,8 @@ class AttentionMixin(MessagePassing):
         # PyG fills a loop from the edges that name the node in row 1, whatever the flow.
         by = "target" if self.flow == "source_to_target" else "source"
         edge_attr = loop_features(graph, edge_attr, self.fill_value, by=by)
-        return self.lin_edge(edge_attr.view(graph.num_edges, -1)).view(
-            graph.num_edges, self.heads, self.out_channels
-        )
+        edge_attr = edge_attr.unsqueeze(1) if edge_attr.dim() == 1 else edge_attr
+        return self.lin_edge(edge_attr).view(graph.num_edges, self.heads, self.out_channels)
 
     def _values(self, graph: Graph, projected: Tensor) -> Tensor:
         """What is summed, [num_src, H, C]: the projected features, dropped out and scaled."""

@@ -7,38 +7,40 @@ named X is the module `gat.ops.X`, with one function per operator ("additive", "
 import functools
 import importlib
 from collections.abc import Callable
-from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from gat.errors import BackendError, InputError
-from gat.ops import cpu
+from gat.ops import cpu, reference
 
 __all__ = ["BACKENDS", "implementation", "use_backend"]
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 
-_chosen: ContextVar[str] = ContextVar("gat_backend", default="auto")
+# A plain global, for the whole process: torch.compile guards on it and compiles anew when it changes.
+_chosen = "auto"
 
 
 class use_backend:
     """Choose the backend of all operators: ``gat.use_backend("reference")``.
 
-    Called as a function it holds from now on (in this thread or task); as a context manager, until
+    Called as a function it holds from now on, in the whole process; as a context manager, until
     the block ends. One of "auto", "reference", "cpu", "triton".
     """
 
     def __init__(self, name: str) -> None:
+        global _chosen
         check_name(name)
-        self._token = _chosen.set(name)
+        self._before, _chosen = _chosen, name
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *exception: object) -> None:
-        _chosen.reset(self._token)
+        global _chosen
+        _chosen = self._before
 
 
 def implementation(operator: str, backend: str | None, device: torch.device) -> Callable[..., Any]:
@@ -46,11 +48,15 @@ def implementation(operator: str, backend: str | None, device: torch.device) -> 
 
     Raises BackendError if a backend asked for by name cannot run it, saying why.
     """
-    name = _chosen.get() if backend is None else backend
+    name = _chosen if backend is None else backend
     check_name(name)
     if name == "auto":
-        name = _automatic(device.type)
-    elif reason := _why_not(name, operator, device):
+        if device.type == "cpu" and not torch.compiler.is_compiling():
+            _notice_once()
+        name = "reference"
+    if name == "reference":
+        return getattr(reference, operator)
+    if reason := _why_not(name, operator, device):
         raise BackendError(
             f"backend {name!r} cannot run {operator} attention on {device.type}: {reason}"
         )
@@ -63,17 +69,13 @@ def check_name(name: str) -> None:
 
 
 @functools.cache
-def _automatic(device_type: str) -> str:
+def _notice_once() -> None:
     # The compiled library computes nothing yet, but a user should learn now that it is missing.
-    if device_type == "cpu":
-        cpu.notice_if_missing()
-    return "reference"
+    cpu.notice_if_missing()
 
 
 def _why_not(name: str, operator: str, device: torch.device) -> str:
     """Why ``name`` cannot run ``operator`` on ``device``; "" if it can."""
-    if name == "reference":
-        return ""
     if name == "cpu" and device.type != "cpu":
         return "it computes on the CPU only; move the tensors or use backend='auto'"
     if name == "cpu" and not cpu.status().available:

@@ -1,0 +1,96 @@
+"""`graph_of`: one sort per edge_index, never a stale one, never a leak."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch_geometric import EdgeIndex
+
+from gat.errors import InputError
+from gat.graph import Graph, cache, graph_of
+from gat.nn import GATConv
+from tests.graphs import GRAPHS
+
+
+@pytest.fixture
+def edge_index():
+    return GRAPHS["random"][0].clone()
+
+
+def test_same_tensor_gives_the_same_graph(edge_index):
+    assert graph_of(edge_index, 31) is graph_of(edge_index, 31)
+    assert graph_of(edge_index, 31, self_loops=True) is not graph_of(edge_index, 31)
+    assert graph_of(edge_index, 40) is not graph_of(edge_index, 31)
+
+
+def test_calling_a_layer_twice_sorts_once(edge_index, monkeypatch):
+    sorts = []
+    real = torch.sort
+    monkeypatch.setattr(torch, "sort", lambda *a, **k: sorts.append(1) or real(*a, **k))
+    conv, x = GATConv(3, 2), torch.randn(31, 3)
+    conv(x, edge_index)
+    assert len(sorts) == 1
+    conv(x, edge_index)
+    assert len(sorts) == 1
+
+
+def test_equal_values_in_another_tensor_are_another_graph(edge_index):
+    assert graph_of(edge_index, 31) is not graph_of(edge_index.clone(), 31)
+
+
+@pytest.mark.parametrize("change", ["item", "copy_", "resize", "data"])
+def test_changes_in_place_are_noticed(edge_index, change):
+    before = graph_of(edge_index, 31)
+    other = edge_index.flip(1).contiguous()
+    if change == "item":
+        edge_index[0, 0] = (edge_index[0, 0] + 1) % 31
+    elif change == "copy_":
+        edge_index.copy_(other)
+    elif change == "resize":
+        edge_index.resize_(2, 100)
+    else:
+        edge_index.data = other
+    after = graph_of(edge_index, 31)
+    assert after is not before
+    assert torch.equal(after.edge_index, edge_index)
+
+
+def test_graph_does_not_change_when_the_caller_overwrites_sorted_edges():
+    edge_index = torch.tensor([[0, 1], [0, 1]])
+    graph = graph_of(edge_index, 2)
+    edge_index.fill_(0)
+    assert graph.edge_index.tolist() == [[0, 1], [0, 1]]
+
+
+def test_graphs_go_when_their_tensors_go(edge_index):
+    gc.collect()
+    held = len(cache._REMEMBERED)
+    mine = edge_index.clone()
+    gone = weakref.ref(graph_of(mine, 31, self_loops=True))
+    assert len(cache._REMEMBERED) == held + 1
+    del mine
+    gc.collect()
+    assert gone() is None
+    assert len(cache._REMEMBERED) == held
+
+
+def test_edge_index_of_pyg_is_remembered_by_what_it_wraps(edge_index):
+    wrapped = EdgeIndex(edge_index, sparse_size=(31, 31))
+    assert graph_of(wrapped, 31) is graph_of(wrapped, 31)
+
+
+def test_inference_tensors_are_built_anew():
+    with torch.inference_mode():
+        edge_index = torch.tensor([[0, 1], [1, 0]])
+        first = graph_of(edge_index, 2)
+        edge_index[0, 0] = 1
+        assert graph_of(edge_index, 2).edge_index.tolist() == [[1, 1], [1, 0]]
+    assert first.edge_index.tolist() == [[0, 1], [1, 0]]
+
+
+def test_a_graph_of_other_size_is_refused(edge_index):
+    graph = Graph.from_edge_index(edge_index, 31)
+    assert graph_of(graph, 31) is graph
+    with pytest.raises(InputError, match="31 source nodes, but the features have 30 rows"):
+        graph_of(graph, (30, 31))

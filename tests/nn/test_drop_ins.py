@@ -1,0 +1,390 @@
+"""GATConv and GATv2Conv against PyTorch Geometric's: output, every gradient, every convention."""
+
+import copy
+import inspect
+import itertools
+import warnings
+
+import pytest
+import torch
+import torch_geometric.nn as pyg
+from torch_geometric import EdgeIndex
+from torch_geometric.explain import Explainer, GNNExplainer
+
+import gat.nn
+from gat.errors import InputError
+from gat.graph import Graph
+from gat.nn.pyg import warn_once
+from tests.graphs import GRAPHS
+
+NAMES = ["GATConv", "GATv2Conv"]
+EDGE_DIM = 3
+
+
+@pytest.fixture(autouse=True)
+def _say_warnings_again():
+    warn_once.cache_clear()
+
+
+def twins(name, *args, **kwargs):
+    """PyG's layer and ours, in float64, with the same parameters."""
+    theirs = getattr(pyg, name)(*args, **kwargs).double()
+    ours = getattr(gat.nn, name)(*args, **kwargs).double()
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+def compare(theirs, ours, x, *args, **kwargs):
+    """Outputs, weights and every gradient (features, edge features, parameters) agree."""
+    results = []
+    for layer in (theirs, ours):
+        leaves = [
+            t.detach().clone().requires_grad_() if t is not None and t.is_floating_point() else t
+            for t in (x if isinstance(x, tuple) else (x,))
+        ]
+        rest = [
+            a.detach().clone().requires_grad_()
+            if isinstance(a, torch.Tensor) and a.layout is torch.strided and a.is_floating_point()
+            else a
+            for a in args
+        ]
+        features = tuple(leaves) if isinstance(x, tuple) else leaves[0]
+        out, (_, weights) = layer(features, *rest, return_attention_weights=True, **kwargs)
+        layer.zero_grad()
+        scale = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
+        (out * scale).sum().add(weights.square().sum()).backward()
+        wanted = [t for t in (*leaves, *rest) if isinstance(t, torch.Tensor) and t.requires_grad]
+        # A gradient an empty graph cuts off is None in PyG and may be 0 in ours.
+        grads = [torch.zeros_like(t) if t.grad is None else t.grad for t in wanted]
+        named = {
+            k: torch.zeros_like(p) if p.grad is None else p.grad
+            for k, p in layer.named_parameters()
+        }
+        results.append((out, weights, grads, named))
+    torch.testing.assert_close(results[1], results[0])
+
+
+def features(edge_index_name, width=6):
+    edge_index, num_src, num_dst = GRAPHS[edge_index_name]
+    x = torch.randn(num_src, width, dtype=torch.float64)
+    edge_attr = torch.randn(edge_index.size(1), EDGE_DIM, dtype=torch.float64)
+    return edge_index, x, edge_attr, num_dst
+
+
+@pytest.mark.parametrize("graph", ["no_edges", "one_edge", "loops_and_duplicates", "hub", "random"])
+@pytest.mark.parametrize(
+    ("heads", "concat", "residual", "bias"),
+    [
+        (1, True, False, True),
+        (3, True, True, False),
+        (3, False, True, True),
+        (2, False, False, False),
+    ],
+)
+@pytest.mark.parametrize("self_loops", [True, False], ids=["loops", "no_loops"])
+@pytest.mark.parametrize("edge_dim", [None, EDGE_DIM], ids=["", "edge_dim"])
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_pyg_over_the_options(
+    name, edge_dim, self_loops, heads, concat, residual, bias, graph
+):
+    edge_index, x, edge_attr, _ = features(graph)
+    theirs, ours = twins(
+        name, 6, 5, heads, concat=concat, residual=residual, bias=bias, edge_dim=edge_dim,
+        add_self_loops=self_loops, negative_slope=0.1,
+    )  # fmt: skip
+    compare(theirs, ours, x, edge_index, edge_attr if edge_dim else None)
+
+
+@pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
+@pytest.mark.parametrize(
+    "fill", [0.5, torch.tensor([1.0, -2.0, 0.5]), "mean", "add", "min", "max", "mul"], ids=str
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_pyg_for_every_fill_value_and_flow(name, fill, flow):
+    edge_index, x, edge_attr, _ = features("random")
+    theirs, ours = twins(name, 6, 5, 2, edge_dim=EDGE_DIM, fill_value=fill, flow=flow)
+    compare(theirs, ours, x, edge_index, edge_attr)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_dimensional_edge_attr(name):
+    edge_index, x, edge_attr, _ = features("random")
+    theirs, ours = twins(name, 6, 5, 2, edge_dim=1)
+    compare(theirs, ours, x, edge_index, edge_attr[:, 0])
+
+
+@pytest.mark.parametrize("self_loops", [True, False], ids=["loops", "no_loops"])
+@pytest.mark.parametrize("in_channels", [6, (6, 6)], ids=str)
+@pytest.mark.parametrize("graph", ["bipartite_wide", "bipartite_tall"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:.*bipartite")
+def test_bipartite_equals_pyg(name, graph, in_channels, self_loops):
+    edge_index, x_src, _, num_dst = features(graph)
+    x_dst = torch.randn(num_dst, 6, dtype=torch.float64)
+    theirs, ours = twins(name, in_channels, 5, 2, add_self_loops=self_loops, residual=True)
+    compare(theirs, ours, (x_src, x_dst), edge_index)
+
+
+@pytest.mark.parametrize("in_channels", [6, (6, 6)], ids=str)
+@pytest.mark.parametrize("graph", ["bipartite_wide", "bipartite_tall"])
+def test_gatconv_without_target_features_equals_pyg(graph, in_channels):
+    edge_index, x, _, num_dst = features(graph)
+    theirs, ours = twins("GATConv", in_channels, 5, 2, add_self_loops=False)
+    compare(theirs, ours, (x, None), edge_index, size=(x.size(0), num_dst))
+
+
+def test_gatv2conv_without_target_features_is_refused_in_words():
+    edge_index, x, _, _ = features("random")
+    with pytest.raises(
+        InputError, match="GATv2Conv scores every target: x must be a tensor or a full pair"
+    ):
+        gat.nn.GATv2Conv(6, 5)((x.float(), None), edge_index)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shared_and_int32_and_edge_index_class(name):
+    edge_index, x, _, _ = features("random")
+    theirs, ours = twins(name, 6, 5, 2, **({"share_weights": True} if name == "GATv2Conv" else {}))
+    compare(theirs, ours, x, edge_index)
+    expected = ours(x, edge_index)
+    assert torch.equal(ours(x, edge_index.int()), expected)
+    assert torch.equal(ours(x, EdgeIndex(edge_index, sparse_size=(31, 31))), expected)
+    assert torch.equal(ours(x, Graph.from_edge_index(edge_index, 31)), expected)
+
+
+@pytest.mark.parametrize("self_loops", [True, False], ids=["loops", "no_loops"])
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_matrices_equal_the_edge_index_they_hold(name, layout, self_loops):
+    edge_index = torch.unique(GRAPHS["random"][0], dim=1)
+    x = torch.randn(31, 6, dtype=torch.float64)
+    values = torch.ones(edge_index.size(1), dtype=torch.float64)
+    adj_t = torch.sparse_coo_tensor(edge_index.flip(0), values, (31, 31)).coalesce()
+    adj_t = getattr(
+        adj_t, {"coo": "coalesce", "csr": "to_sparse_csr", "csc": "to_sparse_csc"}[layout]
+    )()
+    theirs, ours = twins(name, 6, 5, 2, add_self_loops=self_loops)
+    torch.testing.assert_close(ours(x, adj_t), theirs(x, edge_index))
+    if layout == "csc":  # PyG's layers cannot take it
+        return
+    compare(theirs, ours, x, adj_t)
+    matrix, weights = ours(x, adj_t, return_attention_weights=True)[1]
+    expected, _ = theirs(x, adj_t, return_attention_weights=True)[1]
+    assert matrix.layout == expected.layout
+    torch.testing.assert_close(matrix.to_dense(), expected.to_dense())
+    assert weights.size(1) == 2
+
+
+@pytest.mark.parametrize("graph", ["loops_and_duplicates", "random"])
+@pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
+@pytest.mark.parametrize("name", NAMES)
+def test_returned_edges_and_weights_are_pygs(name, flow, graph):
+    edge_index, x, _, _ = features(graph)
+    theirs, ours = twins(name, 6, 5, 2, flow=flow)
+    _, (their_edges, their_weights) = theirs(x, edge_index, return_attention_weights=True)
+    _, (our_edges, our_weights) = ours(x, edge_index, return_attention_weights=True)
+    assert torch.equal(our_edges, their_edges)
+    torch.testing.assert_close(our_weights, their_weights)
+    assert isinstance(ours(x, edge_index, return_attention_weights=None), torch.Tensor)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_come_back_in_the_order_of_the_edges_passed(name):
+    """Permuting the caller's edges permutes the weights alike (faults 11 and 12)."""
+    edge_index, x, _, _ = features("loops_and_duplicates")
+    layer = getattr(gat.nn, name)(6, 5, 2).double()
+    order = torch.randperm(edge_index.size(1))
+    graphs = [
+        Graph.from_edge_index(e, 3).with_self_loops() for e in (edge_index, edge_index[:, order])
+    ]
+    first, second = (g.to_caller(layer(x, g, return_attention_weights=True)[1][1]) for g in graphs)
+    # Of two equal loops the first stands for both, so compare what each node gives itself.
+    loop = edge_index[0] == edge_index[1]
+    torch.testing.assert_close(second[~loop[order]], first[order][~loop[order]])
+    torch.testing.assert_close(second[loop[order]].sum(0), first[loop].sum(0))
+
+
+@pytest.mark.parametrize(("name", "lazy"), list(itertools.product(NAMES, [-1, (-1, -1)])))
+@pytest.mark.filterwarnings("ignore:.*bipartite")
+def test_lazy_sizes(name, lazy):
+    edge_index, x, _, _ = features("random")
+    layer = getattr(gat.nn, name)(lazy, 5, 2)
+    inputs = x.float() if lazy == -1 else (x.float(), x.float()[:, :4])
+    assert layer(inputs, edge_index).shape == (31, 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_repr_state_dict_and_signature_are_pygs(name):
+    theirs, ours = twins(name, 6, 5, heads=2, edge_dim=3, residual=True)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert isinstance(ours, getattr(pyg, name))
+    parameters = list(inspect.signature(getattr(gat.nn, name)).parameters)
+    assert parameters[:-3] == list(inspect.signature(getattr(pyg, name)).parameters)[:-1]
+    assert parameters[-3:] == ["value_dropout", "symmetric_norm", "kwargs"]
+    assert str(inspect.signature(ours.forward)).split(",")[0] == "(x: Any"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_compute_the_same(name):
+    edge_index, x, _, _ = features("random")
+    layer = getattr(gat.nn, name)(6, 5, 2).double()
+    assert torch.equal(copy.deepcopy(layer)(x, edge_index), layer(x, edge_index))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_attention_dropout_only_in_training(name):
+    edge_index, x, _, _ = features("random")
+    _, ours = twins(name, 6, 5, 2, dropout=0.5)
+    torch.manual_seed(1)
+    _, (_, weights) = ours(x, edge_index, return_attention_weights=True)
+    share = (weights == 0).double().mean()
+    assert 0.4 < share < 0.6
+    torch.manual_seed(1)
+    assert torch.equal(ours(x, edge_index, return_attention_weights=True)[1][1], weights)
+    ours.eval()
+    assert (ours(x, edge_index, return_attention_weights=True)[1][1] > 0).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_value_dropout_leaves_the_scores_alone(name):
+    edge_index, x, _, _ = features("random")
+    plain = getattr(gat.nn, name)(6, 5, 2).double()
+    dropped = getattr(gat.nn, name)(6, 5, 2, value_dropout=0.5).double()
+    dropped.load_state_dict(plain.state_dict())
+    out, (_, weights) = plain(x, edge_index, return_attention_weights=True)
+    out_dropped, (_, weights_dropped) = dropped(x, edge_index, return_attention_weights=True)
+    assert torch.equal(weights, weights_dropped)
+    assert not torch.allclose(out, out_dropped)
+    torch.testing.assert_close(dropped.eval()(x, edge_index), out)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_symmetric_norm_scales_by_degrees(name):
+    edge_index, x, _, _ = features("random")
+    plain = getattr(gat.nn, name)(6, 5, 2, bias=False).double()
+    scaled = getattr(gat.nn, name)(6, 5, 2, bias=False, symmetric_norm=True).double()
+    scaled.load_state_dict(plain.state_dict())
+    _, ((source, target), weights) = plain(x, edge_index, return_attention_weights=True)
+    lin = plain.lin if name == "GATConv" else plain.lin_l
+    value = lin(x).view(-1, 2, 5)
+    degree_out = torch.bincount(source, minlength=31).double()
+    degree_in = torch.bincount(target, minlength=31).double()
+    factor = (degree_in[target] / degree_out[source]).sqrt()
+    message = (factor[:, None] * weights).unsqueeze(-1) * value[source]
+    expected = torch.zeros(31, 2, 5, dtype=torch.float64).index_add(0, target, message)
+    torch.testing.assert_close(scaled(x, edge_index), expected.flatten(1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_double_backward_and_autocast(name):
+    edge_index, x, _, _ = features("sixty_three_edges")
+    layer = getattr(gat.nn, name)(6, 2, 2).double()
+    assert torch.autograd.gradgradcheck(
+        lambda x: layer(x, edge_index), x.requires_grad_(), fast_mode=True
+    )
+    layer, x = layer.float(), x.detach().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        low = layer(x, edge_index)
+    torch.testing.assert_close(low.float(), layer(x, edge_index), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("way", ["hook", "aggr", "subclass", "explain"])
+def test_goes_pygs_way_where_only_that_gives_what_was_asked(name, way):
+    edge_index, x, _, _ = features("random")
+    theirs, ours = twins(
+        name, 6, 5, 2, **({"aggr": "max"} if way == "aggr" and name == "GATConv" else {})
+    )
+    seen = []
+    if way == "hook":
+        ours.register_message_forward_hook(lambda *args: seen.append(1))
+    elif way == "subclass":
+
+        class Doubled(type(ours)):
+            def message(self, x_j, alpha):
+                seen.append(1)
+                return super().message(x_j, alpha)
+
+        # PyG keeps generated code by class name.
+        Doubled.__name__ += name
+        ours = Doubled(6, 5, 2).double()
+        ours.load_state_dict(theirs.state_dict())
+    elif way == "explain":
+        ours.explain = theirs.explain = True
+        for layer in (ours, theirs):
+            layer._edge_mask = torch.linspace(-1, 1, edge_index.size(1), dtype=torch.float64)
+            layer._loop_mask = edge_index[0] != edge_index[1]
+    torch.testing.assert_close(ours(x, edge_index), theirs(x, edge_index))
+    assert bool(seen) is (way in ("hook", "subclass"))
+    if seen:
+        with pytest.raises(InputError, match="needs an edge_index tensor, not a gat"):
+            ours(x, Graph.from_edge_index(edge_index, 31))
+
+
+def test_gnn_explainer_runs_on_our_layers():
+    edge_index, x, _, _ = features("random")
+    explainer = Explainer(
+        gat.nn.GATConv(6, 4).double(), GNNExplainer(epochs=3), explanation_type="model",
+        node_mask_type="attributes", edge_mask_type="object",
+        model_config={
+            "mode": "multiclass_classification", "task_level": "node", "return_type": "raw",
+        },
+    )  # fmt: skip
+    explanation = explainer(x, edge_index, index=3)
+    assert explanation.edge_mask.shape == (edge_index.size(1),)
+    assert explanation.edge_mask.sum() > 0
+
+
+# PyG's silent traps, said aloud -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_edge_attr_without_edge_dim_is_ignored_with_one_warning(name):
+    edge_index, x, edge_attr, _ = features("random")
+    layer = getattr(gat.nn, name)(6, 5).double()
+    with pytest.warns(
+        UserWarning, match=f"{name} was given edge_attr but made without edge_dim.*edge_dim=3"
+    ):
+        out = layer(x, edge_index, edge_attr)
+    assert torch.equal(out, layer(x, edge_index))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(x, edge_index, edge_attr)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_self_loops_on_a_bipartite_graph_warn_once(name):
+    edge_index, x, _, num_dst = features("bipartite_wide")
+    layer, pair = getattr(gat.nn, name)((6, 6), 5).double(), (x, x[:num_dst])
+    with pytest.warns(UserWarning, match="bipartite graph.*add_self_loops=False"):
+        layer(pair, edge_index)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(pair, edge_index)
+        getattr(gat.nn, name)(6, 5).double()((x, x), GRAPHS["random"][0] % 11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_inputs_are_refused_in_words(name):
+    edge_index, x, edge_attr, _ = features("random")
+    layer = getattr(gat.nn, name)(6, 5, edge_dim=3).double()
+    with pytest.raises(IndexError, match="names source node 30, outside"):
+        layer(x[:30], torch.tensor([[30], [0]]), edge_attr[:1])
+    with pytest.raises(IndexError, match="names target node -1"):
+        layer(x, torch.tensor([[0], [-1]]), edge_attr[:1])
+    with pytest.raises(InputError, match="edge_attr has 5 rows; expected one per edge, 211"):
+        layer(x, edge_index, edge_attr[:5])
+    with pytest.raises(InputError, match=r"x has shape \[2, 31, 6\]; expected two dimensions"):
+        layer(x.expand(2, 31, 6), edge_index)
+    with pytest.raises(InputError, match="value_dropout is 2"):
+        getattr(gat.nn, name)(6, 5, value_dropout=2)
+
+
+def test_size_that_contradicts_the_features_is_refused():
+    edge_index, x, _, _ = features("random")
+    with pytest.raises(
+        InputError, match=r"size is \(30, 31\), but the features have 31 source rows"
+    ):
+        gat.nn.GATConv(6, 5).double()(x, edge_index, size=(30, 31))
