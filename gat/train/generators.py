@@ -32,7 +32,8 @@ def seed_all(seed: int) -> None:
 def states() -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The states as tensors and as JSON values."""
     tensors = {"torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    # Asking an idle GPU for its state would wake it.
+    if torch.cuda.is_initialized():
         for number, state in enumerate(torch.cuda.get_rng_state_all()):
             tensors[f"cuda{number}"] = state
     name, keys, *rest = np.random.get_state(legacy=True)
@@ -45,10 +46,9 @@ def states() -> tuple[dict[str, Tensor], dict[str, Any]]:
 def restore(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Set all generators to what ``states`` returned."""
     torch.set_rng_state(tensors["torch"])
-    if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            if f"cuda{number}" in tensors:
-                torch.cuda.set_rng_state(tensors[f"cuda{number}"], number)
+    for number in range(torch.cuda.device_count()):
+        if f"cuda{number}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"cuda{number}"], number)
     name, *rest = values["numpy"]
     np.random.set_state((name, tensors["numpy"].numpy().astype(np.uint32), *rest))
     version, words, gauss = values["python"]

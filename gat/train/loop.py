@@ -18,8 +18,9 @@ OnEpoch = Callable[[EpochRecord], Any]
 def fit(session: Session, folder: RunFolder | None, on_epoch: OnEpoch | None) -> None:
     """Train ``session`` to its end. ``folder`` None saves nothing."""
     at = session.at
-    if at.stopped_by == "epochs" and at.epoch < session.config.epochs:
-        at.stopped_by = ""
+    # A run resumed may have been given more epochs, or fewer.
+    if at.stopped_by != "patience":
+        at.stopped_by = "epochs" if at.epoch >= session.config.epochs else ""
     if at.stopped_by:
         return
     saver = _Saver(session, folder)

@@ -99,7 +99,7 @@ def versions() -> dict[str, Any]:
 
 
 class RunFolder:
-    """The open folder of a run: made if missing, locked until closed, strays removed.
+    """The open folder of a run: made if missing, locked until closed.
 
     Raises RunLockedError when another process has it, and SaveError where it cannot be made.
     """
@@ -123,7 +123,6 @@ class RunFolder:
                 f"cannot train in {self.path}: {error.strerror or error}; choose a folder that "
                 "can be written to"
             ) from error
-        checkpoint.clean(self.path)
         self._waiting: list[dict[str, Any]] = []
         self._flushed = time.monotonic()
         self._board: Any = None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gat.data import NodeTask
-from gat.errors import CheckpointMismatchError, NonFiniteLossError
+from gat.errors import CheckpointMismatchError, InputError, NonFiniteLossError
 from gat.train import generators
 from gat.train.batches import join, make_batches, training_order
 from gat.train.checkpoint import Checkpoint
@@ -90,6 +90,11 @@ class Session:
         val = self.evaluate("val")["val"] if evaluating else None
         if val is not None:
             self._checked(val.loss, "validation")
+            if val.metric != val.metric:
+                raise InputError(
+                    f"{self.task.name}: {self.task.metric} of the validation nodes of split "
+                    f"{self.config.data.split} is undefined; it needs labels of both values there"
+                )
         at.epoch, at.step, at.losses = at.epoch + 1, 0, []
         self.schedule.step_epoch()
         if at.epoch >= self.config.epochs:
@@ -144,7 +149,8 @@ class Session:
         if saved.meta["task"] != fingerprint(self.task):
             raise CheckpointMismatchError(
                 f"the checkpoint was trained on other data than {self.task.name!r} as it is now "
-                "(its edges, features, labels or splits differ); train anew in another folder"
+                "(its edges, features, labels or splits differ); pass the task it was trained on, or "
+                "train anew in another folder"
             )
         load_weights(self.model, saved.part("model"))
         self.best = {k: v.to(self.device) for k, v in saved.part("best").items()}

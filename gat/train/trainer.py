@@ -49,6 +49,9 @@ def train(
         if run_dir is not None:
             _refuse_strangers(Path(run_dir), config, resume)
             folder = stack.enter_context(RunFolder(run_dir))
+            # Again, now that no other process can start a run here.
+            _refuse_strangers(folder.path, config, resume)
+            checkpoint.clean(folder.path)
             if resume and checkpoint.exists(folder.path):
                 saved = checkpoint.load(folder.path)
                 config = _resumed_config(config, TrainConfig(**saved.meta["config"]))

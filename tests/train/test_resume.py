@@ -1,0 +1,328 @@
+"""A run interrupted in any way and resumed equals the uninterrupted one, bit for bit (faults 34)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import gat
+from gat.data import NodeTask
+from gat.errors import CheckpointMismatchError, ConfigError, CorruptDataError, InputError
+from gat.train import Interrupted, Terminated, TrainConfig, checkpoint, evaluate, session, train
+
+Kept = Callable[[Path], dict[str, Any]]
+
+
+class Broken(Exception):
+    """What a caller's own code might raise."""
+
+
+def stop_at(epoch: int, action: Callable[[], Any]) -> Callable[[Any], None]:
+    def on_epoch(record: Any) -> None:
+        if record.epoch == epoch:
+            action()
+
+    return on_epoch
+
+
+def raise_broken() -> None:
+    raise Broken
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    one, two = checkpoint.load(first), checkpoint.load(second)
+    assert one.tensors.keys() == two.tensors.keys()
+    return all(torch.equal(one.tensors[k], two.tensors[k]) for k in one.tensors)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "cosine, warm-up, norm": {
+        "schedule": {"name": "cosine", "warmup_epochs": 3},
+        "model": {"norm": "batch", "residual": "linear", "num_layers": 3},
+        "clip": {"name": "norm", "norm": 0.5},
+    },
+    "plateau, adamw, smoothing": {
+        "schedule": {"name": "plateau", "patience": 1},
+        "optimizer": {"name": "adamw"},
+        "label_smoothing": 0.1,
+    },
+    "rmsprop, bfloat16, last weights": {
+        "optimizer": {"name": "rmsprop", "momentum": 0.9, "lr": 0.001},
+        "precision": "bfloat16",
+        "stopping": {"name": "none"},
+    },
+    "patience, evaluated every second epoch": {
+        "stopping": {"name": "best-val-accuracy", "patience": 3},
+        "evaluate_every": 2,
+    },
+    "gatv2, value clipping": {
+        "model": {"attention": "gatv2", "jumping_knowledge": "lstm"},
+        "clip": {"name": "value", "value": 0.01},
+    },
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.mark.parametrize("kind", ["one graph", "several graphs"])
+def test_resume_after_an_exception_is_exact(
+    kind: str,
+    variant: dict[str, Any],
+    config: TrainConfig,
+    toy: NodeTask,
+    toy_graphs: NodeTask,
+    kept: Kept,
+    tmp_path: Path,
+) -> None:
+    task = toy if kind == "one graph" else toy_graphs
+    config = TrainConfig(**{**config.to_dict(), **variant})
+    train(config, tmp_path / "whole", task=task)
+    # Saved every third epoch: each break loses some epochs, which are trained again.
+    for epoch in (2, 8):
+        with pytest.raises(Broken):
+            train(
+                config,
+                tmp_path / "broken",
+                task=task,
+                resume=True,
+                on_epoch=stop_at(epoch, raise_broken),
+            )
+    train(config, tmp_path / "broken", task=task, resume=True)
+    assert kept(tmp_path / "broken") == kept(tmp_path / "whole")
+    assert same_weights(tmp_path / "broken", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code"),
+    [(signal.SIGINT, Interrupted, 130), (signal.SIGTERM, Terminated, 143)],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_resume_after_a_signal_is_exact(
+    number: int,
+    kind: type[Interrupted],
+    code: int,
+    config: TrainConfig,
+    toy: NodeTask,
+    kept: Kept,
+    tmp_path: Path,
+) -> None:
+    train(config, tmp_path / "whole", task=toy)
+    before = signal.getsignal(number)
+    with pytest.raises(kind, match=r"stopped after epoch 7 and saved in .*gat train --resume") as e:
+        train(
+            config,
+            tmp_path / "cut",
+            task=toy,
+            on_epoch=stop_at(7, lambda: os.kill(os.getpid(), number)),
+        )
+    assert (e.value.signum, e.value.exit_code) == (number, code)
+    assert signal.getsignal(number) is before
+    assert checkpoint.load(tmp_path / "cut").meta["position"]["epoch"] == 7
+    result = train(None, tmp_path / "cut", task=toy, resume=True)
+    assert result.epochs == 12
+    assert kept(tmp_path / "cut") == kept(tmp_path / "whole")
+    assert same_weights(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("at", [2, 3, 7])
+def test_resume_within_an_epoch_is_exact(
+    at: int,
+    config: TrainConfig,
+    toy_graphs: NodeTask,
+    kept: Kept,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three steps an epoch: the signal comes in step ``at`` of the run."""
+    train(config, tmp_path / "whole", task=toy_graphs)
+    real, count = session.train_step, 0
+
+    def signalling(*args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(session, "train_step", signalling)
+    with pytest.raises(Terminated):
+        train(config, tmp_path / "cut", task=toy_graphs)
+    position = checkpoint.load(tmp_path / "cut").meta["position"]
+    assert (position["epoch"] * 3 + position["step"], len(position["losses"])) == (
+        at,
+        (at - 1) % 3 + 1,
+    )
+    train(config, tmp_path / "cut", task=toy_graphs, resume=True)
+    assert kept(tmp_path / "cut") == kept(tmp_path / "whole")
+    assert same_weights(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_second_ctrl_c_leaves_at_once(config: TrainConfig, toy: NodeTask, tmp_path: Path) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", task=toy, on_epoch=stop_at(5, twice))
+    assert checkpoint.load(tmp_path / "run").meta["position"]["epoch"] == 3
+
+
+def test_interrupted_without_folder_says_so(config: TrainConfig, toy: NodeTask) -> None:
+    kill = stop_at(4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted, match="after epoch 4; nothing was saved"):
+        train(config, task=toy, on_epoch=kill)
+
+
+def test_training_in_a_thread_leaves_signals_alone(config: TrainConfig, toy: NodeTask) -> None:
+    handlers, results = [], []
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work() -> None:
+        note = stop_at(1, lambda: handlers.append(signal.getsignal(signal.SIGTERM)))
+        results.append(train(config, task=toy, on_epoch=note))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert handlers == [before]
+    assert results[0].epochs == 12
+
+
+def test_more_epochs_continue_a_finished_run(
+    config: TrainConfig, toy: NodeTask, kept: Kept, tmp_path: Path
+) -> None:
+    train(config, tmp_path / "whole", task=toy)
+    train(config.updated(epochs=5), tmp_path / "short", task=toy)
+    assert train(config, tmp_path / "short", task=toy, resume=True).epochs == 12
+    assert kept(tmp_path / "short") == kept(tmp_path / "whole")
+
+
+def test_resuming_a_finished_run_trains_no_further(
+    config: TrainConfig, toy: NodeTask, kept: Kept, tmp_path: Path
+) -> None:
+    first = train(config, tmp_path, task=toy)
+    before = kept(tmp_path)
+    (tmp_path / "metrics.json").unlink()
+    assert train(None, tmp_path, task=toy, resume=True) == first
+    assert kept(tmp_path) == before
+
+
+def test_resume_with_another_configuration_is_refused(
+    config: TrainConfig, toy: NodeTask, tmp_path: Path
+) -> None:
+    train(config, tmp_path, task=toy)
+    with pytest.raises(ConfigError, match=r"optimizer\.lr was 0\.02, now 0\.5; resume it without"):
+        train(config.updated(**{"optimizer.lr": 0.5}), tmp_path, task=toy, resume=True)
+    cosine = config.updated(**{"schedule.name": "cosine"})
+    train(cosine, tmp_path / "cosine", task=toy)
+    with pytest.raises(ConfigError, match="epochs was 12, now 20"):
+        train(cosine.updated(epochs=20), tmp_path / "cosine", task=toy, resume=True)
+
+
+def test_resume_on_other_data_is_refused(
+    config: TrainConfig, toy: NodeTask, tmp_path: Path
+) -> None:
+    train(config, tmp_path, task=toy)
+    toy.graphs[0].x[3, 3] += 1
+    with pytest.raises(CheckpointMismatchError, match="trained on other data than 'toy'"):
+        train(config, tmp_path, task=toy, resume=True)
+
+
+def test_resume_where_there_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run to resume"):
+        train(None, tmp_path / "nowhere", resume=True)
+    assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(InputError, match="resume=True needs run_dir"):
+        train(resume=True)
+
+
+def test_resume_of_a_damaged_run_is_refused(
+    config: TrainConfig, toy: NodeTask, tmp_path: Path
+) -> None:
+    train(config, tmp_path, task=toy)
+    (path,) = tmp_path.glob("checkpoint-*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptDataError, match="is damaged"):
+        train(config, tmp_path, task=toy, resume=True)
+    with pytest.raises(CorruptDataError, match="is damaged"):
+        evaluate(tmp_path, task=toy)
+
+
+# One process imports everything and forks the runs, so that 20 kills take seconds. It never
+# trains itself: autograd's threads do not survive a fork.
+KILLS = """
+import json, os, random, signal, sys, time
+from pathlib import Path
+import torch
+import torch_geometric, gat.models
+from gat.data import load
+from gat.train import TrainConfig, train, versions
+
+torch.set_num_threads(1)
+folder, kills = Path(sys.argv[1]), int(sys.argv[2])
+task, _ = load("karate"), versions()
+config = TrainConfig(
+    epochs=60, device="cpu", data={"name": "karate"},
+    stopping={"patience": 0}, checkpoint={"every_epochs": 7},
+)
+
+def start(name):
+    child = os.fork()
+    if not child:
+        try:
+            train(config, folder / name, task=task, resume=True)
+            os._exit(0)
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+    return child
+
+def status(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+began = time.monotonic()
+assert status(start("whole")) == 0
+seconds = time.monotonic() - began
+random.seed(1)
+killed = runs = 0
+while killed < kills:
+    runs += 1
+    for _ in range(5):
+        child = start(f"killed{runs}")
+        time.sleep(random.uniform(0, seconds / 2))
+        os.kill(child, signal.SIGKILL)
+        killed += status(child) == -signal.SIGKILL
+    assert status(start(f"killed{runs}")) == 0
+print(killed, runs)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes, as POSIX has them")
+def test_sigkill_at_20_random_moments_loses_no_run(kept: Kept, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(gat.__file__).parents[1])}
+    command = [sys.executable, "-W", "ignore", "-c", KILLS, str(tmp_path), "20"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    killed, runs = map(int, done.stdout.split())
+    assert killed >= 20
+    expected = kept(tmp_path / "whole")
+    assert [line["epoch"] for line in expected["log"]] == list(range(1, 61))
+    for number in range(1, runs + 1):
+        folder = tmp_path / f"killed{number}"
+        assert kept(folder) == expected
+        assert same_weights(folder, tmp_path / "whole")
+        assert not list(folder.glob(".*.tmp"))
+        assert len(list(folder.glob("checkpoint-*.safetensors"))) == 1
+        sessions = json.loads((folder / "versions.json").read_text())["sessions"]
+        assert len(sessions) >= 2
