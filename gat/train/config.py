@@ -15,6 +15,7 @@ __all__ = [
     "CheckpointConfig",
     "ClipConfig",
     "DataConfig",
+    "FilesConfig",
     "ModelConfig",
     "OptimizerConfig",
     "ScheduleConfig",
@@ -24,13 +25,37 @@ __all__ = [
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # Files have lists where Python has tuples.
 _AsTuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-Betas = Annotated[tuple[Dropout, Dropout], _AsTuple]
+Betas = Annotated[tuple[Fraction, Fraction], _AsTuple]
 Bounds = Annotated[tuple[float, float], _AsTuple]
+
+
+class FilesConfig(Section):
+    """How files of one's own are read: the options of :func:`gat.data.from_files`."""
+
+    # Columns with node ids, the two ends of an edge, and train/val/test; None finds them.
+    id: str | None = None
+    source: str | None = None
+    target: str | None = None
+    split: str | None = None
+    # Columns to use (None: all the others), to leave out, to read as texts.
+    features: list[str] | None = None
+    ignore: list[str] = Field(default_factory=list)
+    categorical: list[str] = Field(default_factory=list)
+    standardize: bool = False
+    directed: bool = False
+    # What to do with an edge that names a missing node.
+    unknown: Literal["error", "drop"] = "error"
+    # Random splits, where there is no column: shares of the labelled nodes, how many, their seed.
+    train: Share = 0.6
+    val: Share = 0.2
+    splits: Count = 1
+    seed: CountOrZero = 0
 
 
 class DataConfig(Section):
@@ -58,6 +83,8 @@ class DataConfig(Section):
     nodes: str | None = None
     # ... and the column that is to be predicted.
     label: str | None = None
+    # ... and how to read them.
+    files: FilesConfig = FilesConfig()
 
     @model_validator(mode="after")
     def _files_belong_together(self) -> Self:
@@ -77,10 +104,10 @@ class ModelConfig(Section):
     attention: Literal["gat", "gatv2"] = "gat"
     # Concatenate a hidden layer's heads rather than average them.
     concat: bool = True
-    # Dropout on layer inputs, on attention weights, on projected values.
-    feature_dropout: Dropout = 0.6
-    attention_dropout: Dropout = 0.6
-    value_dropout: Dropout = 0.6
+    # Fraction on layer inputs, on attention weights, on projected values.
+    feature_dropout: Fraction = 0.6
+    attention_dropout: Fraction = 0.6
+    value_dropout: Fraction = 0.6
     activation: Literal["elu", "relu", "leaky_relu", "gelu"] = "elu"
     norm: Literal["none", "batch", "layer"] = "none"
     # A learned projection, or the input as it is where widths match, is added to each hidden layer.
@@ -115,7 +142,7 @@ class OptimizerConfig(Section):
     # RMSprop.
     momentum: NotNegative = 0.0
     # RMSprop's smoothing of squared gradients.
-    alpha: Dropout = 0.99
+    alpha: Fraction = 0.99
 
 
 class ScheduleConfig(Section):
@@ -126,7 +153,7 @@ class ScheduleConfig(Section):
     # The rate never falls below this (plateau and cosine).
     min_lr: NotNegative = 0.0
     # Plateau: multiply by `factor` after `patience` evaluations without a better `monitor`.
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    factor: Share = 0.5
     patience: CountOrZero = 50
     monitor: Literal["loss", "metric"] = "loss"
 
@@ -201,7 +228,7 @@ class TrainConfig(Section):
     # Seed of every generator: weights, dropout, order of graphs.
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     # Training targets are moved this far towards uniform; evaluation is never smoothed.
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Fraction = 0.0
     # bfloat16 runs the forward pass under torch.autocast; weights stay float32.
     precision: Literal["float32", "bfloat16"] = "float32"
     # "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".

@@ -149,8 +149,8 @@ class Session:
         if saved.meta["task"] != fingerprint(self.task):
             raise CheckpointMismatchError(
                 f"the checkpoint was trained on other data than {self.task.name!r} as it is now "
-                "(its edges, features, labels or splits differ); pass the task it was trained on, or "
-                "train anew in another folder"
+                "(its edges, features, labels or splits differ); pass the task it was trained "
+                "on, or train anew in another folder"
             )
         load_weights(self.model, saved.part("model"))
         self.best = {k: v.to(self.device) for k, v in saved.part("best").items()}

@@ -100,7 +100,8 @@ def load_task(config: DataConfig) -> NodeTask:
     from gat import data
 
     if config.edges is not None:
-        return data.from_files(config.edges, config.nodes, config.label)
+        options = config.files.model_dump()
+        return data.from_files(config.edges, config.nodes, config.label, **options)
     return data.load(config.name, config.root, download=config.download)
 
 

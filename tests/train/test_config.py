@@ -11,9 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gat.data import from_files
 from gat.errors import ConfigError, InputError
 from gat.models import gat as models_gat
-from gat.train import ModelConfig, TrainConfig, dump_toml, load_config, save_config, train
+from gat.train import (
+    FilesConfig,
+    ModelConfig,
+    TrainConfig,
+    dump_toml,
+    load_config,
+    save_config,
+    train,
+)
 from gat.train import trainer as trainer_module
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -112,6 +121,13 @@ def test_model_config_has_the_models_options() -> None:
     # No data set has edge features yet, so a run cannot ask for them.
     assert theirs.pop("edge_dim") is None
     assert ours == theirs
+
+
+def test_files_config_has_the_readers_options() -> None:
+    options = inspect.signature(from_files).parameters.values()
+    theirs = {o.name: o.default for o in options if o.kind is o.KEYWORD_ONLY and o.name != "name"}
+    ours = FilesConfig().model_dump()
+    assert {k: tuple(v) if isinstance(v, list) else v for k, v in ours.items()} == theirs
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_schedule_cosine_falls_to_min_lr_after_warm_up() -> None:
     found = rates([1.0] * 10, name="cosine", min_lr=0.1, warmup_epochs=2)
     assert found[:3] == pytest.approx([0.5, 0.75, 1.0])
     assert found[6] == pytest.approx(0.55)
-    assert all(a > b for a, b in zip(found[2:], found[3:], strict=False))
+    assert found[2:] == sorted(found[2:], reverse=True)
     assert 0.1 < found[-1] < 0.15
 
 

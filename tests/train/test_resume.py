@@ -1,4 +1,4 @@
-"""A run interrupted in any way and resumed equals the uninterrupted one, bit for bit (faults 34)."""
+"""A run interrupted and resumed equals the uninterrupted one, bit for bit (faults.md 34)."""
 
 import json
 import os

@@ -88,7 +88,7 @@ def test_training_order_shuffles_training_graphs_by_seed_and_epoch(toy_graphs: N
 
     first = sizes(0, 0)
     assert [len(group) for group in first] == [2, 2, 1]
-    assert sorted(sum(first, [])) == [11, 13, 17, 19, 23]
+    assert sorted(size for group in first for size in group) == [11, 13, 17, 19, 23]
     assert first == sizes(0, 0)
     assert len({str(sizes(seed, epoch)) for seed in range(3) for epoch in range(3)}) > 5
 
