@@ -40,7 +40,8 @@ class GAT(nn.Module):
     in_channels, out_channels: features in, classes out. hidden_channels: per head. heads: of the
     hidden layers, one number or one per hidden layer; joined if ``concat``, else averaged.
     feature_dropout, attention_dropout, value_dropout: the official code's three dropouts, on what
-    enters a layer, on the weights, and on the projected features that are summed.
+    enters a layer, on the weights, and on the projected features that are summed. input_dropout:
+    on the network's input, where it differs from feature_dropout.
     residual: "linear" (a learned projection), "identity" (as it is where widths match, else
     projected) or "none". norm: "batch", "layer" or "none". jumping_knowledge: "cat", "max", "lstm"
     (Xu et al. 2018) or "none". linear_input: project and activate the features first.
@@ -59,6 +60,7 @@ class GAT(nn.Module):
         attention: str = "gat",
         concat: bool = True,
         feature_dropout: float = 0.6,
+        input_dropout: float | None = None,
         attention_dropout: float = 0.6,
         value_dropout: float = 0.6,
         activation: str = "elu",
@@ -93,6 +95,7 @@ class GAT(nn.Module):
             width = hidden_channels
             self.input = nn.Sequential(nn.Linear(in_channels, width), Activation(activation))
         self.feature_dropout = feature_dropout
+        self.input_dropout = feature_dropout if input_dropout is None else input_dropout
         self.hidden = nn.ModuleList()
         widths = []
         for count in _spread(heads, num_layers - (not ends_linear)):
@@ -119,15 +122,15 @@ class GAT(nn.Module):
     def forward(self, x: Tensor, edge_index: Any, edge_attr: Tensor | None = None) -> Tensor:
         """x [N, in_channels], edge_index [2, E] or a `gat.Graph`, edge_attr [E, edge_dim] in the
         caller's edge order; returns scores of the classes [N, out_channels]."""
+        x = F.dropout(x, self.input_dropout, self.training)
         if self.input is not None:
-            x = self.input(x)
+            x = self._drop(self.input(x))
         states = []
         for layer in self.hidden:
-            x = layer(self._drop(x), edge_index, edge_attr)
-            states.append(x)
+            states.append(layer(x, edge_index, edge_attr))
+            x = self._drop(states[-1])
         if self.jump is not None:
-            x = self.jump(states)
-        x = self._drop(x)
+            x = self._drop(self.jump(states))
         if isinstance(self.output, nn.Linear):
             return self.output(x)
         return self.output(x, edge_index, edge_attr)

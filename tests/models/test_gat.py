@@ -89,6 +89,19 @@ def test_feature_dropout_is_off_in_evaluation_and_on_in_training():
     assert not torch.equal(model(x, EDGE_INDEX), model(x, EDGE_INDEX))
 
 
+def test_input_dropout_is_for_the_input_alone():
+    assert GAT(6, 4).input_dropout == GAT(6, 4).feature_dropout == 0.6
+    x = torch.eye(6)
+    alone = torch.empty(2, 0, dtype=torch.int64)
+    model = GAT(6, 4, num_layers=1, input_dropout=0, attention_dropout=0, value_dropout=0)
+    assert torch.equal(model.train()(x, alone), model.eval()(x, alone))
+    model = GAT(
+        6, 4, num_layers=1, linear_output=True, input_dropout=0, attention_dropout=0,
+        value_dropout=0,
+    )  # fmt: skip
+    assert not torch.equal(model.train()(x, alone), model.eval()(x, alone))
+
+
 def test_identity_residual_adds_what_came_in():
     model = GAT(6, 4, num_layers=3, hidden_channels=6, heads=1, residual="identity").eval()
     first = model.hidden[0]
