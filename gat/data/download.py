@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from gat.data.archive import unpack
 from gat.data.catalog import Archive, Card, RawFile
 from gat.data.places import check_file
-from gat.errors import CorruptDataError, DownloadError, RunLockedError
+from gat.errors import CorruptDataError, DownloadError, GatError, RunLockedError
 
 __all__ = ["fetch_card", "fetch_file"]
 
@@ -51,7 +51,9 @@ def fetch_card(card: Card, folder: Path) -> None:
                 _fetch_archive(card, card.archive, folder)
             for file in missing if not card.archive else ():
                 fetch_file(file, folder, file.name)
-    except PermissionError as error:
+    except OSError as error:
+        if isinstance(error, GatError):
+            raise
         raise DownloadError(
             f"cannot write {card.name} into {folder}: {error.strerror}; name another folder "
             "with root= or the environment variable GAT_CACHE"

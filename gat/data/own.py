@@ -69,6 +69,8 @@ def from_files(
     splits: int = 1,
     seed: int = 0,
     name: str | None = None,
+    allow_overlap: bool = False,
+    check_finite: bool = True,
 ) -> NodeTask:
     """A validated NodeTask from files.
 
@@ -84,6 +86,7 @@ def from_files(
     standardize: scale numeric features to mean 0 and deviation 1.
     directed: keep the direction (from source to target); otherwise edges go both ways.
     unknown: what to do with edges that name a node missing from ``nodes``: "error" or "drop".
+    allow_overlap, check_finite: see ``NodeTask.validate``; for masks and features from npz.
     Raises InputError with file and line for what cannot be read, CorruptDataError for a bad npz.
     """
     if unknown not in ("error", "drop"):
@@ -99,7 +102,8 @@ def from_files(
         from gat.data import own_formats
 
         read = own_formats.READERS[edges.suffix.lower()]
-        return read(edges, options, name or edges.stem).validate()
+        task = read(edges, options, name or edges.stem)
+        return task.validate(allow_overlap=allow_overlap, check_finite=check_finite)
     if nodes is None:
         raise InputError(
             f"the edges in {edges} need a nodes file (nodes=, --nodes) with features and labels: "

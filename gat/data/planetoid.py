@@ -29,23 +29,28 @@ def read_planetoid(card: Card, raw: Path) -> NodeTask:
     parts |= {part: safe_load(raw / f"ind.{prefix}.{part}") for part in ("ty", "ally", "graph")}
     test_index = _read_test_index(raw / f"ind.{prefix}.test.index")
     try:
-        x, labels = _assemble(parts, test_index)
-        edges = _edges(parts["graph"], len(x))
+        graph, classes = _task_graph(parts, test_index)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise CorruptDataError(
             f"the files ind.{prefix}.* in {raw} do not fit together: {error}; "
             "delete them and fetch them again"
         ) from error
+    return NodeTask(card.name, (graph,), classes, class_names=card.class_names)
+
+
+def _task_graph(parts: dict, test_index: np.ndarray) -> tuple[TaskGraph, int]:
+    """The graph and its number of classes; any mismatch of the files raises."""
+    x, labels = _assemble(parts, test_index)
     train = len(parts["y"])
     graph = TaskGraph(
-        edge_index=edges,
+        edge_index=_edges(parts["graph"], len(x)),
         x=torch.from_numpy(x.astype(np.float32)),
         y=torch.from_numpy(np.where(labels.sum(1) > 0, labels.argmax(1), -1)),
         train_mask=_mask(np.arange(train), len(x)),
         val_mask=_mask(np.arange(train, train + VALIDATION), len(x)),
         test_mask=_mask(test_index, len(x)),
     )
-    return NodeTask(card.name, (graph,), labels.shape[1], class_names=card.class_names)
+    return graph, labels.shape[1]
 
 
 def _read_test_index(path: Path) -> np.ndarray:

@@ -18,6 +18,8 @@ from gat.errors import CorruptDataError
 
 __all__ = ["safe_load"]
 
+# Cells of a matrix made dense; PubMed's largest has 9.4 million.
+MAX_CELLS = 1 << 28
 NUMBER = re.compile(r"[<>|=]?[biuf][1248]")
 
 
@@ -69,6 +71,8 @@ class _CSR:
 
         parts = [self.state[key].numpy() for key in ("data", "indices", "indptr")]
         shape = tuple(int(size) for size in self.state["_shape"])
+        if len(shape) != 2 or prod(shape) > MAX_CELLS:
+            raise pickle.UnpicklingError(f"a matrix of shape {shape}")
         matrix = csr_matrix(tuple(parts), shape=shape)
         matrix.check_format(full_check=True)
         return matrix.toarray()

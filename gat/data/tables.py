@@ -86,6 +86,8 @@ def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, Sequence[str]]]:
             reader = csv.reader(stream, delimiter=delimiter, strict=True)
             line = 1
             for row in reader:
+                if any("\0" in cell for cell in row):
+                    raise InputError(f"{path}, line {line}: not a text file (it has NUL bytes)")
                 if any(cell.strip() for cell in row):
                     yield line, row
                 # A quoted cell may span lines: the next row begins after the last line read.

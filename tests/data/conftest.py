@@ -75,7 +75,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if not answer.drip:
             self.wfile.write(answer.body)
-        for start in range(0, len(answer.body) if answer.drip else 0):
+        for start in range(len(answer.body) if answer.drip else 0):
             self.wfile.write(answer.body[start : start + 1])
             self.wfile.flush()
             time.sleep(answer.drip)

@@ -8,9 +8,14 @@ from gat.data import card, cards
 from gat.data.catalog import make_card, read_card
 from gat.errors import ConfigError, InputError
 
-NAMES = """digits karate cora citeseer pubmed chameleon-filtered squirrel-filtered actor texas
-cornell wisconsin minesweeper tolokers roman-empire amazon-ratings questions ppi amazon-computers
-amazon-photo coauthor-cs coauthor-physics wiki-cs ogbn-arxiv ogbn-products ogbn-proteins""".split()
+# fmt: off
+NAMES = [
+    "digits", "karate", "cora", "citeseer", "pubmed", "chameleon-filtered", "squirrel-filtered",
+    "actor", "texas", "cornell", "wisconsin", "minesweeper", "tolokers", "roman-empire",
+    "amazon-ratings", "questions", "ppi", "amazon-computers", "amazon-photo", "coauthor-cs",
+    "coauthor-physics", "wiki-cs", "ogbn-arxiv", "ogbn-products", "ogbn-proteins",
+]
+# fmt: on
 
 
 def test_cards_are_the_ones_promised():

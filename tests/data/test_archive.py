@@ -1,0 +1,153 @@
+"""Hostile archives are refused before anything is written (fault 27)."""
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from gat.data import archive
+from gat.data.archive import unpack
+from gat.errors import CorruptDataError
+
+
+@pytest.fixture
+def place(tmp_path):
+    """The folder to unpack into, in a folder of its own so that an escape would show."""
+    folder = tmp_path / "outside" / "raw"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def zipped(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as box:
+        for name, content in members.items():
+            box.writestr(name, content)
+    return path
+
+
+def tarred(path, *infos):
+    with tarfile.open(path, "w:gz") as box:
+        for info, content in infos:
+            info.size = len(content)
+            box.addfile(info, io.BytesIO(content))
+    return path
+
+
+def everything(folder):
+    return sorted(path for path in folder.parents[1].rglob("*") if path.is_file())
+
+
+def test_unpack_brings_the_wanted_members_only(tmp_path, place):
+    path = zipped(tmp_path / "x.zip", {"ppi/a.txt": "A", "b.txt": "B", "c.txt": "C"})
+    unpack(path, place, ["a.txt", "b.txt"])
+    assert {file.name: file.read_text() for file in place.iterdir()} == {"a.txt": "A", "b.txt": "B"}
+
+
+def test_unpack_reads_tar(tmp_path, place):
+    path = tarred(tmp_path / "x.tar.gz", (tarfile.TarInfo("deep/a.txt"), b"A"))
+    unpack(path, place, ["a.txt"])
+    assert (place / "a.txt").read_bytes() == b"A"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("../a.txt", r"'\.\./a\.txt' leads out of the folder"),
+        ("x/../../a.txt", "leads out of the folder"),
+        ("..\\a.txt", "leads out of the folder"),
+        ("/tmp/a.txt", "has an absolute path"),
+        ("\\a.txt", "has an absolute path"),
+        ("C:\\a.txt", "has an absolute path"),
+        ("a.txt\0.exe", "has an absolute path"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_unpack_refuses_a_path_that_leads_out(tmp_path, place, kind, name, says):
+    if kind == "zip":
+        info = zipfile.ZipInfo("x")
+        info.filename = name
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as box:
+            box.writestr("good.txt", "good")
+            box.writestr(info, "bad")
+        path = tmp_path / "x.zip"
+    else:
+        if "\0" in name:
+            name, says = "../a.txt", "leads out"  # a tar name ends at its first NUL
+        path = tarred(
+            tmp_path / "x.tgz",
+            (tarfile.TarInfo("good.txt"), b"good"),
+            (tarfile.TarInfo(name), b"bad"),
+        )
+    before = everything(place)
+    with pytest.raises(CorruptDataError, match=f"{says}.*nothing was unpacked"):
+        unpack(path, place, ["good.txt"])
+    assert everything(place) == before
+    assert not any(place.iterdir())
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_unpack_refuses_links_and_devices_in_tar(tmp_path, place, kind):
+    info = tarfile.TarInfo("a.txt")
+    info.type, info.linkname = kind, "/etc/passwd"
+    path = tarred(tmp_path / "x.tgz", (info, b""))
+    with pytest.raises(CorruptDataError, match="is a link or a device"):
+        unpack(path, place, ["a.txt"])
+    assert not any(place.iterdir())
+
+
+def test_unpack_refuses_links_in_zip(tmp_path, place):
+    info = zipfile.ZipInfo("a.txt")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as box:
+        box.writestr(info, "/etc/passwd")
+    with pytest.raises(CorruptDataError, match="is a link or a device"):
+        unpack(tmp_path / "x.zip", place, ["a.txt"])
+    assert not any(place.iterdir())
+
+
+def test_unpack_refuses_a_bomb_by_its_ratio(tmp_path, place):
+    path = zipped(tmp_path / "x.zip", {"a.txt": bytes(32 << 20)})
+    with pytest.raises(CorruptDataError, match="would unpack to 33554432"):
+        unpack(path, place, ["a.txt"])
+    assert not any(place.iterdir())
+
+
+def test_unpack_refuses_a_bomb_by_its_size(tmp_path, place, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_BYTES", 1000)
+    path = zipped(tmp_path / "x.zip", {"a.txt": os.urandom(600), "b.txt": os.urandom(600)})
+    with pytest.raises(CorruptDataError, match="would unpack to 1200"):
+        unpack(path, place, ["a.txt"])
+    assert not any(place.iterdir())
+
+
+def test_unpack_stops_at_a_member_longer_than_it_says(tmp_path, place):
+    path = zipped(tmp_path / "x.zip", {"a.txt": bytes(100_000)})
+    content = path.read_bytes().replace((100_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    path.write_bytes(content)
+    with pytest.raises(CorruptDataError, match="Bad CRC-32"):
+        unpack(path, place, ["a.txt"])
+    assert not any(place.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ({"b.txt": "B"}, r"lacks a\.txt"),
+        ({"x/a.txt": "1", "y/a.txt": "2"}, r"holds a\.txt twice"),
+    ],
+)
+def test_unpack_refuses_missing_and_double_members(tmp_path, place, members, says):
+    with pytest.raises(CorruptDataError, match=says):
+        unpack(zipped(tmp_path / "x.zip", members), place, ["a.txt"])
+
+
+@pytest.mark.parametrize("kept", [0, 10, 60])
+def test_unpack_refuses_a_truncated_archive(tmp_path, place, kept):
+    path = zipped(tmp_path / "x.zip", {"a.txt": os.urandom(500)})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CorruptDataError, match=r"neither a zip nor a tar|is damaged"):
+        unpack(path, place, ["a.txt"])
+    assert not any(place.iterdir())
