@@ -10,6 +10,7 @@ import pytest
 
 from gat.data import archive
 from gat.data.archive import unpack
+from gat.data.places import find_or_fetch
 from gat.errors import CorruptDataError
 
 
@@ -151,3 +152,27 @@ def test_unpack_refuses_a_truncated_archive(tmp_path, place, kept):
     with pytest.raises(CorruptDataError, match=r"neither a zip nor a tar|is damaged"):
         unpack(path, place, ["a.txt"])
     assert not any(place.iterdir())
+
+
+def test_fetch_unpacks_an_archive_and_throws_it_away(server, answer, a_card, tmp_path):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as box:
+        box.writestr("ppi/a.npy", b"A")
+        box.writestr("ppi/b.npy", b"B")
+    url = server.says("all.zip", answer(stream.getvalue()))
+    card = a_card(archive={"url": url}, files=[{"name": "a.npy"}, {"name": "b.npy"}])
+    raw = find_or_fetch(card, tmp_path, download=True)
+    assert sorted(os.listdir(raw)) == [".lock", "a.npy", "b.npy"]
+
+
+def test_fetch_of_a_hostile_archive_leaves_nothing(server, answer, a_card, tmp_path):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as box:
+        box.writestr("a.npy", b"A")
+        box.writestr("../../../evil", b"B")
+    url = server.says("all.zip", answer(stream.getvalue()))
+    card = a_card(archive={"url": url}, files=[{"name": "a.npy"}])
+    with pytest.raises(CorruptDataError, match=r"'\.\./\.\./\.\./evil' leads out"):
+        find_or_fetch(card, tmp_path / "root", download=True)
+    assert os.listdir(tmp_path / "root" / "made_up" / "raw") == [".lock"]
+    assert os.listdir(tmp_path) == ["root"]

@@ -44,6 +44,16 @@ def test_fetch_is_silent_when_stderr_is_no_terminal(server, answer, tmp_path, ca
     assert capfd.readouterr() == ("", "")
 
 
+def test_fetch_shows_progress_on_a_terminal(server, answer, tmp_path, capfd, monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setattr(Console, "is_terminal", True)
+    fetch_file(a_file(server.says("data.bin", answer(GOOD))), tmp_path, "data.bin")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "downloading data.bin" in err
+
+
 @pytest.mark.parametrize("facts", [{}, {"sha256": None, "size": None}], ids=["known", "unknown"])
 @pytest.mark.parametrize("kept", [0, 1, len(GOOD) - 1])
 def test_fetch_of_a_truncated_body_is_removed_after_one_retry(
@@ -261,33 +271,3 @@ print(load_card(Card.model_validate_json({card.model_dump_json()!r})).num_nodes)
     assert said == [b"4", b"4"]
     assert len(server.asked) == 1
     assert left_in(cache / "made_up" / "raw") == [".lock", "made_up.npz"]
-
-
-def test_fetch_unpacks_an_archive_and_throws_it_away(server, answer, a_card, tmp_path):
-    import io
-    import zipfile
-
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as box:
-        box.writestr("ppi/a.npy", b"A")
-        box.writestr("ppi/b.npy", b"B")
-    url = server.says("all.zip", answer(stream.getvalue()))
-    card = a_card(archive={"url": url}, files=[{"name": "a.npy"}, {"name": "b.npy"}])
-    raw = find_or_fetch(card, tmp_path, download=True)
-    assert left_in(raw) == [".lock", "a.npy", "b.npy"]
-
-
-def test_fetch_of_a_hostile_archive_leaves_nothing(server, answer, a_card, tmp_path):
-    import io
-    import zipfile
-
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as box:
-        box.writestr("a.npy", b"A")
-        box.writestr("../../../evil", b"B")
-    url = server.says("all.zip", answer(stream.getvalue()))
-    card = a_card(archive={"url": url}, files=[{"name": "a.npy"}])
-    with pytest.raises(CorruptDataError, match=r"'\.\./\.\./\.\./evil' leads out"):
-        find_or_fetch(card, tmp_path / "root", download=True)
-    assert left_in(tmp_path / "root" / "made_up" / "raw") == [".lock"]
-    assert left_in(tmp_path) == ["root"]

@@ -5,11 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gat.data import from_files
-from gat.data.tables import read_table
 from gat.errors import InputError
 
 NODES = """id,age,town,group
@@ -152,7 +149,9 @@ def test_from_files_reads_bom_crlf_and_blank_lines(write, ending, start):
         start + text.replace("\n", "\n\n , \n").replace("\n", ending).encode()
         for text in (NODES, EDGES)
     ]
-    graph = from_files(*write(*dressed), "group").graphs[0]
+    # Named, so that a BOM left in the first column's name would be missed.
+    named = from_files(*write(*dressed), "group", id="id", source="source", target="target")
+    graph = named.graphs[0]
     assert torch.equal(graph.x, plain.x)
     assert torch.equal(graph.y, plain.y)
     assert torch.equal(graph.edge_index, plain.edge_index)
@@ -297,40 +296,3 @@ def test_from_files_names_a_missing_file(tmp_path, write):
         from_files(edges, tmp_path / "gone.csv", "group")
     with pytest.raises(InputError, match="need a nodes file"):
         from_files(edges)
-
-
-TEXT = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), max_size=6
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(TEXT, min_size=2, max_size=2), min_size=1, max_size=6))
-def test_read_table_gives_back_what_csv_wrote(tmp_path_factory, rows):
-    import csv
-
-    path = tmp_path_factory.mktemp("tables") / "x.csv"
-    with path.open("w", encoding="utf-8-sig", newline="") as stream:
-        csv.writer(stream).writerows([["a", "b"], *rows])
-    expected = [[cell.strip() for cell in row] for row in rows]
-    expected = [row for row in expected if any(row)]
-    if not expected:
-        with pytest.raises(InputError, match="no rows below it"):
-            read_table(path)
-        return
-    assert read_table(path).rows == expected
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=60))
-def test_read_table_of_any_bytes_reads_or_refuses(tmp_path_factory, content):
-    path = tmp_path_factory.mktemp("tables") / "x.csv"
-    path.write_bytes(content)
-    try:
-        table = read_table(path)
-    except InputError as error:
-        said = str(error)
-    else:
-        said = "x.csv"
-        assert all(len(row) == len(table.header) for row in table.rows)
-    assert "x.csv" in said
