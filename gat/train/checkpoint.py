@@ -53,8 +53,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
 
     Raises SaveError, with the one before intact.
     """
+    # Copies, since safetensors refuses tensors that share memory, as tied weights do.
     data = safetensors.torch.save(
-        {k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()},
+        {k: v.detach().clone().cpu().contiguous() for k, v in checkpoint.tensors.items()},
         {"format": "pt", "gat": json.dumps(checkpoint.meta)},
     )
     before = _manifest(folder)["file"] if exists(folder) else "checkpoint-000000.safetensors"

@@ -106,6 +106,8 @@ class ModelConfig(Section):
     concat: bool = True
     # Fraction on layer inputs, on attention weights, on projected values.
     feature_dropout: Fraction = 0.6
+    # On the network's input, where it differs from feature_dropout.
+    input_dropout: Fraction | None = None
     attention_dropout: Fraction = 0.6
     value_dropout: Fraction = 0.6
     activation: Literal["elu", "relu", "leaky_relu", "gelu"] = "elu"

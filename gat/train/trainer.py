@@ -101,6 +101,7 @@ def load_task(config: DataConfig) -> NodeTask:
 
     if config.edges is not None:
         options = config.files.model_dump()
+        options |= config.model_dump(include={"allow_overlap", "check_finite"})
         return data.from_files(config.edges, config.nodes, config.label, **options)
     return data.load(config.name, config.root, download=config.download)
 

@@ -15,6 +15,7 @@ from gat.data import from_files
 from gat.errors import ConfigError, InputError
 from gat.models import gat as models_gat
 from gat.train import (
+    DataConfig,
     FilesConfig,
     ModelConfig,
     TrainConfig,
@@ -125,8 +126,10 @@ def test_model_config_has_the_models_options() -> None:
 
 def test_files_config_has_the_readers_options() -> None:
     options = inspect.signature(from_files).parameters.values()
-    theirs = {o.name: o.default for o in options if o.kind is o.KEYWORD_ONLY and o.name != "name"}
-    ours = FilesConfig().model_dump()
+    theirs = {o.name: o.default for o in options if o.kind is o.KEYWORD_ONLY}
+    # The checks are options of any data, one level up.
+    ours = {**FilesConfig().model_dump(), "name": None}
+    ours |= DataConfig().model_dump(include={"allow_overlap", "check_finite"})
     assert {k: tuple(v) if isinstance(v, list) else v for k, v in ours.items()} == theirs
 
 

@@ -1,10 +1,7 @@
 """A run interrupted and resumed equals the uninterrupted one, bit for bit (faults.md 34)."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-import gat
 from gat.data import NodeTask
 from gat.errors import CheckpointMismatchError, ConfigError, CorruptDataError, InputError
 from gat.train import Interrupted, Terminated, TrainConfig, checkpoint, evaluate, session, train
@@ -256,73 +252,3 @@ def test_resume_of_a_damaged_run_is_refused(
         train(config, tmp_path, task=toy, resume=True)
     with pytest.raises(CorruptDataError, match="is damaged"):
         evaluate(tmp_path, task=toy)
-
-
-# One process imports everything and forks the runs, so that 20 kills take seconds. It never
-# trains itself: autograd's threads do not survive a fork.
-KILLS = """
-import json, os, random, signal, sys, time
-from pathlib import Path
-import torch
-import torch_geometric, gat.models
-from gat.data import load
-from gat.train import TrainConfig, train, versions
-
-torch.set_num_threads(1)
-folder, kills = Path(sys.argv[1]), int(sys.argv[2])
-task, _ = load("karate"), versions()
-config = TrainConfig(
-    epochs=60, device="cpu", data={"name": "karate"},
-    stopping={"patience": 0}, checkpoint={"every_epochs": 7},
-)
-
-def start(name):
-    child = os.fork()
-    if not child:
-        try:
-            train(config, folder / name, task=task, resume=True)
-            os._exit(0)
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(1)
-    return child
-
-def status(child):
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-began = time.monotonic()
-assert status(start("whole")) == 0
-seconds = time.monotonic() - began
-random.seed(1)
-killed = runs = 0
-while killed < kills:
-    runs += 1
-    for _ in range(5):
-        child = start(f"killed{runs}")
-        time.sleep(random.uniform(0, seconds / 2))
-        os.kill(child, signal.SIGKILL)
-        killed += status(child) == -signal.SIGKILL
-    assert status(start(f"killed{runs}")) == 0
-print(killed, runs)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes, as POSIX has them")
-def test_sigkill_at_20_random_moments_loses_no_run(kept: Kept, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(gat.__file__).parents[1])}
-    command = [sys.executable, "-W", "ignore", "-c", KILLS, str(tmp_path), "20"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr
-    killed, runs = map(int, done.stdout.split())
-    assert killed >= 20
-    expected = kept(tmp_path / "whole")
-    assert [line["epoch"] for line in expected["log"]] == list(range(1, 61))
-    for number in range(1, runs + 1):
-        folder = tmp_path / f"killed{number}"
-        assert kept(folder) == expected
-        assert same_weights(folder, tmp_path / "whole")
-        assert not list(folder.glob(".*.tmp"))
-        assert len(list(folder.glob("checkpoint-*.safetensors"))) == 1
-        sessions = json.loads((folder / "versions.json").read_text())["sessions"]
-        assert len(sessions) >= 2

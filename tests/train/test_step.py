@@ -150,3 +150,16 @@ def test_bfloat16_runs_under_autocast_and_keeps_float32_weights(toy: NodeTask) -
     assert low == pytest.approx(exact, rel=0.05)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_tensors_that_are_not_contiguous_train_alike(toy: NodeTask) -> None:
+    graph = toy.graphs[0]
+    strided = replace(
+        graph, x=graph.x.T.contiguous().T, edge_index=graph.edge_index.T.contiguous().T
+    )
+    assert not strided.x.is_contiguous()
+    model, losses = small_gat(toy), []
+    for task in (toy, NodeTask("toy", (strided,), 2)):
+        (batch,) = make_batches(task, DataConfig(), CPU)
+        losses.append(evaluate_batches(model, [batch], "accuracy")["val"].loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
