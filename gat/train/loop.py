@@ -79,7 +79,7 @@ class _Saver:
 def _note_fault(session: Session, folder: RunFolder | None, error: NonFiniteLossError) -> None:
     if folder is not None:
         at = session.at
-        folder.log({"epoch": at.epoch + 1, "step": at.step + 1, "error": str(error)})
+        folder.log({"epoch": at.epoch + 1, "step": at.step, "error": str(error)})
         folder.flush(sync=True)
 
 

@@ -148,8 +148,10 @@ class RunFolder:
 
     def note_versions(self) -> dict[str, Any]:
         """Write versions.json, or add this session to it; returns the first session's."""
-        path, now = self.path / "versions.json", versions()
-        sessions = json.loads(path.read_text())["sessions"] if path.exists() else []
+        path, now, sessions = self.path / "versions.json", versions(), []
+        # It is there to be read by people: one that was edited or lost does not stop a run.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            sessions = json.loads(path.read_text())["sessions"]
         self.write_json("versions.json", {"sessions": [*sessions, now]})
         return sessions[0] if sessions else now
 

@@ -6,8 +6,9 @@ run bit for bit on the CPU.
 """
 
 import hashlib
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from gat.train.checkpoint import Checkpoint
 from gat.train.config import ModelConfig, TrainConfig
 from gat.train.optim import Clipper, Schedule, make_optimizer
 from gat.train.run import EpochRecord
-from gat.train.step import evaluate_batches, train_step
+from gat.train.step import Score, evaluate_batches, train_step
 from gat.train.stopping import make_stopping
 
 __all__ = ["Position", "Session", "build_model", "load_weights"]
@@ -61,7 +62,7 @@ class Session:
         self.at = Position()
         self.best: dict[str, Tensor] = {}
 
-    def train_epoch(self, interrupted: Any) -> bool:
+    def train_epoch(self, interrupted: Callable[[], bool]) -> bool:
         """The steps left in this epoch; False when ``interrupted()`` was true after one of them."""
         order = training_order(
             self.batches, self.config.graphs_per_batch, self.config.seed, self.at.epoch
@@ -75,49 +76,52 @@ class Session:
                 label_smoothing=self.config.label_smoothing,
                 precision=self.config.precision,
             )
-            self.at.losses.append(self._checked(float(loss), "training"))
             self.at.step += 1
+            self.at.losses.append(self._checked(float(loss), "training"))
             if interrupted():
                 return False
         return True
 
     def end_epoch(self, seconds: float) -> EpochRecord | None:
         """Close the epoch; evaluate if it is time, and return the record of it."""
-        at = self.at
+        at, epochs = self.at, self.config.epochs
         train_loss = sum(at.losses) / len(at.losses)
         done = at.epoch + 1
-        evaluating = done % self.config.evaluate_every == 0 or done == self.config.epochs
-        val = self.evaluate("val")["val"] if evaluating else None
-        if val is not None:
-            self._checked(val.loss, "validation")
-            if val.metric != val.metric:
-                raise InputError(
-                    f"{self.task.name}: {self.task.metric} of the validation nodes of split "
-                    f"{self.config.data.split} is undefined; it needs labels of both values there"
-                )
-        at.epoch, at.step, at.losses = at.epoch + 1, 0, []
+        val = None
+        if done % self.config.evaluate_every == 0 or done == epochs:
+            val = self._validated()
+        at.epoch, at.step, at.losses = done, 0, []
+        at.stopped_by = "epochs" if done >= epochs else ""
         self.schedule.step_epoch()
-        if at.epoch >= self.config.epochs:
-            at.stopped_by = "epochs"
         if val is None:
             return None
         self.schedule.step_evaluation(val.metric, val.loss)
         verdict = self.stopping.update(val.metric, val.loss)
         if verdict.keep:
-            at.best_epoch, at.best_val = at.epoch, val.metric
+            at.best_epoch, at.best_val = done, val.metric
             self._keep()
         if verdict.stop:
             at.stopped_by = "patience"
         lr = float(self.optimizer.param_groups[0]["lr"])
         return EpochRecord(
-            at.epoch, train_loss, val.loss, val.metric, at.best_val, at.best_epoch, lr, seconds
+            done, train_loss, val.loss, val.metric, at.best_val, at.best_epoch, lr, seconds
         )
 
-    def evaluate(self, *parts: str) -> dict[str, Any]:
+    def evaluate(self, *parts: str) -> dict[str, Score]:
         """Scores of the present weights by part."""
         return evaluate_batches(
             self.model, self.batches, self.task.metric, parts, self.config.precision
         )
+
+    def _validated(self) -> Score:
+        val = self.evaluate("val")["val"]
+        self._checked(val.loss, "validation")
+        if math.isnan(val.metric):
+            raise InputError(
+                f"{self.task.name}: {self.task.metric} of the validation nodes of split "
+                f"{self.config.data.split} is undefined; it needs labels of both values there"
+            )
+        return val
 
     def use_best(self) -> None:
         """Put the kept weights into the model."""
@@ -175,10 +179,10 @@ class Session:
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def _checked(self, loss: float, kind: str) -> float:
-        if loss - loss == 0:
+        if math.isfinite(loss):
             return loss
         raise NonFiniteLossError(
-            f"the {kind} loss is {loss} in epoch {self.at.epoch + 1}, step {self.at.step + 1}; "
+            f"the {kind} loss is {loss} in epoch {self.at.epoch + 1}, after step {self.at.step}; "
             'lower optimizer.lr, clip gradients ([clip] name = "norm"), or look at the features'
         )
 

@@ -1,7 +1,7 @@
 """One training step and one evaluation: the only places where a model meets a batch."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ def train_step(
     model: nn.Module,
     batch: Batch,
     optimizer: Optimizer,
-    clip: Any = None,
+    clip: Callable[[], None] | None = None,
     *,
     label_smoothing: float = 0.0,
     precision: str = "float32",

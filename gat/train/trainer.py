@@ -38,25 +38,23 @@ def train(
     config: None takes the defaults or, on resuming, the run's own. run_dir: where everything is
     kept; None keeps nothing but the result and its model. resume: continue the run in ``run_dir``
     (or start it, where nothing is saved yet), on the CPU bit for bit. task: trained on instead of
-    what ``config.data`` names. on_epoch: called with each evaluated epoch.
+    what ``config.data`` names; its name is noted in the configuration. on_epoch: called with each
+    evaluated epoch.
 
     Raises ConfigError and InputError before anything is computed; NonFiniteLossError;
     RunLockedError; CorruptDataError for a damaged checkpoint; SaveError on a full disk;
     Interrupted or Terminated after Ctrl-C or SIGTERM, when the run has been saved.
     """
+    if task is not None and not (resume and config is None):
+        config = (config or TrainConfig()).updated(**{"data.name": task.name})
     with ExitStack() as stack:
-        folder, saved = None, None
+        folder = saved = None
         if run_dir is not None:
             _refuse_strangers(Path(run_dir), config, resume)
             folder = stack.enter_context(RunFolder(run_dir))
             # Again, now that no other process can start a run here.
             _refuse_strangers(folder.path, config, resume)
-            checkpoint.clean(folder.path)
-            if resume and checkpoint.exists(folder.path):
-                saved = checkpoint.load(folder.path)
-                config = _resumed_config(config, TrainConfig(**saved.meta["config"]))
-            elif config is None and (folder.path / "config.toml").exists():
-                config = load_config(folder.path / "config.toml")
+            config, saved = _reopened(folder, config, resume)
         elif resume:
             raise InputError("resume=True needs run_dir, the folder of the run to continue")
         config = config or TrainConfig()
@@ -122,6 +120,20 @@ def _refuse_strangers(path: Path, config: TrainConfig | None, resume: bool) -> N
         raise InputError(f"{path} holds no run to resume; check the path, or give a configuration")
 
 
+def _reopened(
+    folder: RunFolder, config: TrainConfig | None, resume: bool
+) -> tuple[TrainConfig | None, checkpoint.Checkpoint | None]:
+    """Configuration and checkpoint to go on from, of a folder that may hold neither."""
+    checkpoint.clean(folder.path)
+    if resume and checkpoint.exists(folder.path):
+        saved = checkpoint.load(folder.path)
+        return _resumed_config(config, TrainConfig(**saved.meta["config"])), saved
+    # Killed before its first checkpoint, a run has its configuration already.
+    if resume and config is None:
+        return load_config(folder.path / "config.toml"), None
+    return config, None
+
+
 def _resumed_config(asked: TrainConfig | None, saved: TrainConfig) -> TrainConfig:
     """The configuration to go on with. Raises ConfigError where the asked one is another run's."""
     if asked is None:
@@ -174,22 +186,19 @@ def _device(name: str) -> torch.device:
 
 def _open_files(folder: RunFolder, session: Session, resumed: bool) -> None:
     """Write what is known at the start; a first checkpoint shows that the folder can be used."""
-    first, now = folder.note_versions(), _threads_and_torch()
-    if resumed and any(first[key] != value for key, value in now.items()):
-        was = {key: first[key] for key in now}
+    first = folder.note_versions()
+    now = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    was = {name: first.get(name) for name in now}
+    if resumed and was != now:
         warnings.warn(
             f"resuming on {now}, the run was started on {was}: the last bits may differ",
-            stacklevel=4,
+            stacklevel=3,
         )
     folder.write("config.toml", dump_toml(session.config.to_dict()))
     folder.cut_log(session.at.epoch)
     folder.open_board(session.at.epoch)
     if not resumed:
         checkpoint.save(folder.path, session.checkpoint())
-
-
-def _threads_and_torch() -> dict[str, Any]:
-    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
 def _result(session: Session, folder: Path | None) -> RunResult:

@@ -1,5 +1,6 @@
 """A run interrupted and resumed equals the uninterrupted one, bit for bit (faults.md 34)."""
 
+import json
 import os
 import signal
 import threading
@@ -230,6 +231,39 @@ def test_resume_on_other_data_is_refused(
     toy.graphs[0].x[3, 3] += 1
     with pytest.raises(CheckpointMismatchError, match="trained on other data than 'toy'"):
         train(config, tmp_path, task=toy, resume=True)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]"])
+def test_resume_survives_lost_versions(
+    text: str | None, config: TrainConfig, toy: NodeTask, tmp_path: Path
+) -> None:
+    train(config.updated(epochs=5), tmp_path, task=toy)
+    path = tmp_path / "versions.json"
+    path.unlink() if text is None else path.write_text(text)
+    assert train(config, tmp_path, task=toy, resume=True).epochs == 12
+    assert len(json.loads(path.read_text())["sessions"]) == 1
+
+
+def test_resume_with_other_threads_warns(
+    config: TrainConfig, toy: NodeTask, tmp_path: Path
+) -> None:
+    train(config.updated(epochs=5), tmp_path, task=toy)
+    path = tmp_path / "versions.json"
+    path.write_text(path.read_text().replace('"threads": 1', '"threads": 64'))
+    with pytest.warns(UserWarning, match=r"'threads': 64\}: the last bits may differ"):
+        train(config, tmp_path, task=toy, resume=True)
+
+
+def test_run_killed_before_its_first_checkpoint_starts_with_its_configuration(
+    config: TrainConfig, toy: NodeTask, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config, tmp_path / "whole", task=toy)
+    monkeypatch.setattr(checkpoint, "save", lambda *_: raise_broken())
+    with pytest.raises(Broken):
+        train(config, tmp_path / "cut", task=toy)
+    monkeypatch.undo()
+    train(None, tmp_path / "cut", task=toy, resume=True)
+    assert kept(tmp_path / "cut") == kept(tmp_path / "whole")
 
 
 def test_resume_where_there_is_no_run_is_refused(tmp_path: Path) -> None:

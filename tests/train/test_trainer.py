@@ -85,7 +85,7 @@ def test_run_folder_holds_everything(toy: NodeTask, config: TrainConfig, tmp_pat
     result = train(config, tmp_path / "a" / "run", task=toy)
     folder = tmp_path / "a" / "run"
     assert result.run_dir == folder
-    assert load_config(folder / "config.toml") == config
+    assert load_config(folder / "config.toml") == config.updated(**{"data.name": "toy"})
     assert tomllib.loads((folder / "config.toml").read_text())["model"]["hidden_channels"] == 4
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics == result.to_dict()
@@ -111,6 +111,14 @@ def test_evaluate_repeats_the_result(
     assert again.model is not None
     ours, theirs = result.model.state_dict(), again.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_evaluate_does_not_take_other_data_for_the_task(
+    toy: NodeTask, config: TrainConfig, tmp_path: Path
+) -> None:
+    train(config, tmp_path, task=toy)
+    with pytest.raises(InputError, match="toy"):
+        evaluate(tmp_path)
 
 
 def test_evaluate_of_no_run_is_refused(tmp_path: Path) -> None:
