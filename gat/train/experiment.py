@@ -9,12 +9,14 @@ import multiprocessing
 import os
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gat.errors import ConfigError, InputError
+from gat.errors import ConfigError, GatError, InputError
 from gat.shelf import shelf
 from gat.train.config import TrainConfig
 from gat.train.results import (
@@ -182,9 +184,22 @@ def _results(
     # spawn: a forked child of a process that has used torch's threads may hang.
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    # Leaving the block, also by an exception, ends the processes.
-    with context.Pool(jobs, initializer=_set_threads, initargs=(threads,)) as pool:
-        yield from pool.imap_unordered(run_one, todo, chunksize=1)
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(jobs, context, _set_threads, (threads,)) as pool:
+        try:
+            for future in as_completed([pool.submit(run_one, task) for task in todo]):
+                yield future.result()
+        except BaseException as error:
+            # Killed, not asked: training would note a SIGTERM and finish its step first, and there
+            # is nothing of an unfinished seed to save.
+            for child in set(multiprocessing.active_children()) - others:
+                child.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise GatError(
+                    f"one of the {jobs} processes ended by itself (out of memory?); the seeds that "
+                    "were done are stored: run again with fewer --jobs"
+                ) from None
+            raise
 
 
 def _set_threads(threads: int) -> None:

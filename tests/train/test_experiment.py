@@ -3,6 +3,10 @@
 import json
 import multiprocessing
 import platform
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -213,6 +217,39 @@ def test_jobs_give_what_one_process_gives(shelf, tmp_path):
     together = reproduce("karate/gat", 2, output=tmp_path / "two", jobs=2)
     assert [r.test for r in together.results] == [r.test for r in alone.results]
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_ends_the_processes_of_jobs_too(tmp_path, number):
+    # Enough seeds that the signal comes in the middle; the first results show that it runs.
+    options = ["digits/gat", "--seeds", "50", "--jobs", "2", "--output", str(tmp_path)]
+    process = subprocess.Popen([sys.executable, "-m", "gat", "reproduce", *options])
+    # Two workers, and the process that tracks their resources.
+    children = wait_until(lambda: len(found := children_of(process.pid)) > 2 and found)
+    assert children
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 128 + number
+    assert wait_until(lambda: not any(map(alive, children)))
+
+
+def wait_until(condition, seconds=60.0):
+    """The condition's value once it holds, else its last value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return value
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    # A process that has ended but was not yet reaped has an empty command line.
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize(("seeds", "jobs"), [(0, 1), (1, 0)])
