@@ -66,8 +66,10 @@ def results_command(options: Results) -> None:
         rows.append((entry, current))
     if not rows:
         raise InputError(f"{folder} holds no results; run gat reproduce EXPERIMENT first")
-    target = folder.parent / "RESULTS.md"
-    texts = {target: render(rows)}
+    if options.output is not None:
+        _write({folder / "RESULTS.md": render(rows)}, check=options.check)
+        return
+    texts = {folder.parent / "RESULTS.md": render(rows)}
     readme = folder.parent.parent / "README.md"
     if readme.is_file():
         old = readme.read_text(encoding="utf-8")

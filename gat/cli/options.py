@@ -152,9 +152,10 @@ class Datasets:
 
 @dataclass(frozen=True)
 class Results:
-    """Render the stored results as RESULTS.md.
+    """Render the stored results as experiments/RESULTS.md.
 
     Also renews the table in README.md between `<!-- results -->` and `<!-- /results -->`.
+    With --output, RESULTS.md is written into that folder and nothing else is touched.
     """
 
     output: Folder = None

@@ -51,6 +51,7 @@ def show_summary(entry: "Experiment", summary: "Summary") -> None:
     rows = [["ours", str(summary), ours]]
     if entry.published is not None:
         rows.append(["published", str(entry.published), entry.published.source])
+    rows += [[name, f"{mean:.2f}", ours] for name, mean in summary.baselines().items()]
     rows += [["also published", str(row), row.source] for row in entry.also]
     table(["", f"test {summary.results[0].metric} %", "from"], rows)
     say(_verdict(entry, summary))

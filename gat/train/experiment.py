@@ -35,6 +35,7 @@ class Experiment(BaseModel):
     """One experiment: a data set, a configuration, and the published row it stands beside.
 
     vary_split: run k uses split k of the data set, wrapping round; else all use split 0.
+    baselines: run scikit-learn's baselines on the same splits too (where no row is published).
     also: further published rows, for comparison only.
     """
 
@@ -45,6 +46,7 @@ class Experiment(BaseModel):
     dataset: str
     seeds: int = Field(default=10, ge=1)
     vary_split: bool = False
+    baselines: bool = False
     notes: str = ""
     published: Published | None = None
     also: tuple[Published, ...] = ()
@@ -146,7 +148,7 @@ def reproduce(
             found[seed] = kept
             if on_seed:
                 on_seed(kept, True)
-    todo = [(name, configs[seed], root) for seed in range(count) if seed not in found]
+    todo = [(name, configs[seed], root, entry.baselines) for seed in configs if seed not in found]
     for result in _results(todo, jobs, on_epoch):
         result.write(folder)
         found[result.seed] = result
@@ -170,7 +172,8 @@ def _num_splits(entry: Experiment, root: str | None) -> int:
     return card(entry.dataset).splits
 
 
-Task = tuple[str, TrainConfig, str | None]
+# Experiment, configuration, folder of data, whether baselines are wanted.
+Task = tuple[str, TrainConfig, str | None, bool]
 
 
 def _results(
@@ -211,11 +214,16 @@ def _set_threads(threads: int) -> None:
 def run_one(task: Task, on_epoch: Callable[..., None] | None = None) -> SeedResult:
     """Train one seed; no run folder is left behind."""
     # Deferred: listing experiments needs neither models nor data.
-    from gat.train.trainer import train
+    from gat.train.baselines import baselines
+    from gat.train.trainer import load_task, train
 
-    name, config, root = task
+    name, config, root, with_baselines = task
     local = config if root is None else config.updated(**{"data.root": root})
-    run = train(local, on_epoch=on_epoch)
+    data = load_task(local.data)
+    run = train(local, task=data, on_epoch=on_epoch)
+    beside: dict[str, float] = {}
+    if with_baselines:
+        beside = baselines(data, local.data.split, normalize=local.data.normalize_features)
     commit, changed = commit_and_changes()
     measured: dict[str, Any] = {
         key: getattr(run, key)
@@ -230,5 +238,6 @@ def run_one(task: Task, on_epoch: Callable[..., None] | None = None) -> SeedResu
         machine=machine(),
         commit=commit,
         uncommitted_changes=changed,
+        baselines=beside,
         **measured,
     )

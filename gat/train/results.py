@@ -11,7 +11,7 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class SeedResult:
     machine: dict[str, Any] = field(repr=False)
     commit: str | None = None
     uncommitted_changes: bool = False
+    baselines: dict[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", _portable(self.config))
@@ -106,8 +107,8 @@ class SeedResult:
         """The result in ``path``; CorruptDataError if it is not one."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{f.name: values[f.name] for f in fields(cls)})
-        except (ValueError, KeyError, TypeError) as error:
+            return cls(**values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptDataError(
                 f"{path} is not a result of gat ({type(error).__name__}: {error}); "
                 "remove it and run gat reproduce again"
@@ -135,6 +136,15 @@ class Summary:
     def std(self) -> float:
         values = [100 * result.test for result in self.results]
         return statistics.stdev(values) if len(values) > 1 else math.nan
+
+    def baselines(self) -> dict[str, float]:
+        """Mean test score of each baseline over the runs, per cent; empty unless all have it."""
+        names = self.results[0].baselines
+        return {
+            name: statistics.fmean(100 * result.baselines[name] for result in self.results)
+            for name in names
+            if all(name in result.baselines for result in self.results)
+        }
 
     def __str__(self) -> str:
         few = len(self.results) < 2
@@ -194,6 +204,7 @@ def _section(entry: Any, summary: Summary) -> list[str]:
     rows = [*([entry.published] if entry.published else []), *entry.also]
     sources = [f"- {row} ({row.metric}): {row.source} ({row.url})" for row in rows]
     seeds = ", ".join(f"{100 * result.test:.2f}" for result in results)
+    beside = ", ".join(f"{name} {mean:.2f}" for name, mean in summary.baselines().items())
     commits = sorted({(result.commit or "unknown")[:10] for result in results})
     minutes = sum(result.seconds for result in results) / 60
     used = ", ".join(f"{name} {version}" for name, version in first.versions.items())
@@ -202,6 +213,7 @@ def _section(entry: Any, summary: Summary) -> list[str]:
         f"## {entry.name}: {entry.title}",
         *([entry.notes, ""] if entry.notes else []),
         *([*sources, ""] if sources else []),
+        *([f"On the same splits: {beside}."] if beside else []),
         f"Test by seed, from 0: {seeds}.",
         f"{minutes:.1f} minutes of training; {computer}; {used}; commit {', '.join(commits)}.",
     ]

@@ -99,6 +99,18 @@ def test_results_writes_the_page_and_renews_the_readme(capsys, shelf):
     assert main(["results", "--check"]) == 0
 
 
+def test_results_of_another_folder_are_rendered_there_and_the_readme_is_left_alone(
+    capsys, shelf, tmp_path
+):
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- results -->\n<!-- /results -->\n")
+    mine = str(tmp_path / "a" / "b")
+    assert main(["reproduce", "karate/gat", "--seeds", "1", "--output", mine]) == 0
+    assert main(["results", "--output", mine]) == 0
+    assert (tmp_path / "a" / "b" / "RESULTS.md").is_file()
+    assert readme.read_text() == "<!-- results -->\n<!-- /results -->\n"
+
+
 def test_results_leaves_out_seeds_of_another_configuration_and_says_so(capsys, shelf):
     assert main(["reproduce", "karate/gat"]) == 0
     (shelf / "karate" / "gat.toml").write_text(KARATE.replace("epochs = 2", "epochs = 3"))

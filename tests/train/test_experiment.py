@@ -310,6 +310,17 @@ def test_render_sets_ours_beside_the_published_row_and_lists_the_seeds(shelf):
     assert "Nobody, Nothing, 1999, Table 9" in text
 
 
+def test_baselines_are_stored_and_shown_beside_ours_where_asked_for(shelf):
+    (shelf / "karate" / "gat.toml").write_text("baselines = true\n" + KARATE)
+    summary = reproduce("karate/gat", 1)
+    stored_scores = summary.results[0].baselines
+    assert set(stored_scores) == {"logistic regression", "label spreading"}
+    means = {name: pytest.approx(100 * score) for name, score in stored_scores.items()}
+    assert summary.baselines() == means
+    text = render([(experiment("karate/gat"), summary)])
+    assert f"label spreading {100 * stored_scores['label spreading']:.2f}" in text
+
+
 def test_only_results_of_the_present_configuration_are_current(shelf):
     entry = experiment("karate/gat")
     stale = entry.config_of(1, 1).updated(epochs=9).to_dict()
