@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import JumpingKnowledge
 
 from gat.errors import InputError
 from gat.nn import GATConv, GATv2Conv
+from gat.nn.features import drop_features
 
 __all__ = ["ACTIVATIONS", "ATTENTIONS", "GAT", "NORMS"]
 
@@ -120,9 +122,10 @@ class GAT(nn.Module):
                 reset()
 
     def forward(self, x: Tensor, edge_index: Any, edge_attr: Tensor | None = None) -> Tensor:
-        """x [N, in_channels], edge_index [2, E] or a `gat.Graph`, edge_attr [E, edge_dim] in the
-        caller's edge order; returns scores of the classes [N, out_channels]."""
-        x = F.dropout(x, self.input_dropout, self.training)
+        """x [N, in_channels], dense or torch sparse CSR; edge_index [2, E] or a `gat.Graph`;
+        edge_attr [E, edge_dim] in the caller's edge order. Returns scores of the classes
+        [N, out_channels]."""
+        x = drop_features(x, self.input_dropout, self.training)
         if self.input is not None:
             x = self._drop(self.input(x))
         states = []
@@ -155,7 +158,8 @@ class HiddenLayer(nn.Module):
     def forward(self, x: Tensor, edge_index: Any, edge_attr: Tensor | None) -> Tensor:
         out = self.conv(x, edge_index, edge_attr)
         if self.skip is not None:
-            out = out + self.skip(x)
+            kept = isinstance(self.skip, nn.Identity) and x.layout is not torch.strided
+            out = out + (x.to_dense() if kept else self.skip(x))
         return self.activation(self.norm(out))
 
 

@@ -41,7 +41,8 @@ class GATConv(AttentionMixin, pyg.GATConv):
     ) -> Any:
         """Attend over the edges.
 
-        x [N, in_channels], or a pair ([num_src, .], [num_dst, .] or None) for a bipartite graph;
+        x [N, in_channels], or a pair ([num_src, .], [num_dst, .] or None) for a bipartite graph,
+        dense or torch sparse CSR;
         edge_index as `gat.graph.read_edges` takes it, or a Graph; edge_attr [E, edge_dim] in the
         caller's edge order. Returns [num_dst, heads * out_channels] ([num_dst, out_channels] if
         not ``concat``), with ``return_attention_weights`` also (edges, weights [E', heads]): the

@@ -4,6 +4,7 @@ Transductive tasks are one batch, the whole graph. Inductive ones are one batch 
 evaluation and, for training, several graphs joined block-diagonally.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,10 @@ __all__ = ["PARTS", "Batch", "Part", "join", "make_batches", "training_order"]
 
 PARTS = ("train", "val", "test")
 
+# With a smaller share of entries that are not zero, a sparse first layer is the faster one: on one
+# core 14 times at Cora's 1.3 %, 1.7 times at 10 %, slower from 20 %.
+SPARSE_BELOW = 0.1
+
 
 @dataclass(frozen=True)
 class Part:
@@ -33,7 +38,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """x: float32 [N, F]; edges: a Graph, or an edge_index [2, E]; parts: those with any row."""
+    """x: float32 [N, F], dense or sparse CSR; edges: a Graph, or an edge_index [2, E]; parts: those
+    with any row."""
 
     x: Tensor
     edges: Any
@@ -44,14 +50,30 @@ class Batch:
         return int(self.x.shape[0])
 
 
-def make_batches(task: NodeTask, config: DataConfig, device: torch.device) -> list[Batch]:
+def make_batches(
+    task: NodeTask, config: DataConfig, device: torch.device, precision: str = "float32"
+) -> list[Batch]:
     """One batch per graph of the task. Raises InputError for a split that does not exist."""
     if config.split >= task.num_splits:
         raise InputError(
             f"{task.name}: data.split must be below {task.num_splits}, the number of its splits; "
             f"got {config.split}"
         )
-    return [_batch(graph, config, device) for graph in task.graphs]
+    batches = [_batch(graph, config, device) for graph in task.graphs]
+    # Several graphs are joined, and torch multiplies sparse matrices in float32 and wider only.
+    if config.features == "dense" or task.inductive or precision != "float32":
+        return batches
+    return [replace(batch, x=_maybe_sparse(batch.x, config.features)) for batch in batches]
+
+
+def _maybe_sparse(x: Tensor, features: str) -> Tensor:
+    density = int(x.count_nonzero()) / max(x.numel(), 1)
+    if features == "auto" and density >= SPARSE_BELOW:
+        return x
+    with warnings.catch_warnings():
+        # torch says once that CSR is in beta; a user of ours cannot act on it.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+        return x.to_sparse_csr()
 
 
 def _batch(graph: TaskGraph, config: DataConfig, device: torch.device) -> Batch:

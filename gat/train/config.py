@@ -69,6 +69,8 @@ class DataConfig(Section):
     split: CountOrZero = 0
     # "row" divides each node's features by their sum (the official recipe for Cora).
     normalize_features: Literal["none", "row"] = "none"
+    # "sparse" multiplies the features as a sparse matrix, "auto" does so where most are zero.
+    features: Literal["auto", "dense", "sparse"] = "auto"
     # Add the reverse of every edge that lacks it.
     undirected: bool = False
     # Whether missing files may be fetched.

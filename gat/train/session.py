@@ -52,7 +52,7 @@ class Session:
 
     def __init__(self, config: TrainConfig, task: NodeTask, device: torch.device):
         self.config, self.task, self.device = config, task, device
-        self.batches = make_batches(task, config.data, device)
+        self.batches = make_batches(task, config.data, device, config.precision)
         generators.seed_all(config.seed)
         self.model = build_model(config.model, task.num_features, task.num_classes).to(device)
         self.optimizer = make_optimizer(config.optimizer, self.model)

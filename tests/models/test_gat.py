@@ -113,6 +113,18 @@ def test_identity_residual_adds_what_came_in():
     assert isinstance(GAT(5, 4, residual="identity").hidden[0].skip, nn.Linear)
 
 
+@pytest.mark.parametrize("residual", ["none", "linear", "identity"])
+@pytest.mark.parametrize("linear_input", [False, True])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_features_equal_dense_ones(residual, linear_input):
+    model = GAT(6, 4, hidden_channels=6, heads=1, residual=residual, linear_input=linear_input)
+    x = torch.randn(31, 6) * (torch.rand(31, 6) < 0.3)
+    sparse = x.to_sparse_csr()
+    torch.testing.assert_close(model.eval()(sparse, EDGE_INDEX), model(x, EDGE_INDEX))
+    model.train()(sparse, EDGE_INDEX).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
 def test_edge_features_are_used():
     model, x = GAT(6, 4, edge_dim=2).eval(), torch.randn(31, 6)
     edge_attr = torch.randn(EDGE_INDEX.size(1), 2)

@@ -176,6 +176,22 @@ def test_sparse_matrices_equal_the_edge_index_they_hold(name, layout, self_loops
     assert weights.size(1) == 2
 
 
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_features_equal_dense_ones(name, residual):
+    edge_index, x, _, _ = features("random")
+    x = x * (x > 1)
+    layer = getattr(gat.nn, name)(6, 5, 2, residual=residual).double()
+    results = []
+    for form in (x, x.to_sparse_csr()):
+        layer.zero_grad()
+        out = layer(form, edge_index)
+        out.square().sum().backward()
+        results.append((out, {k: p.grad for k, p in layer.named_parameters()}))
+    torch.testing.assert_close(results[1], results[0])
+
+
 @pytest.mark.parametrize("graph", ["loops_and_duplicates", "random"])
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
 @pytest.mark.parametrize("name", NAMES)

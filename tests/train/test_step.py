@@ -53,6 +53,29 @@ def test_row_normalization_divides_by_the_sum(toy: NodeTask) -> None:
     assert torch.equal(plain.x, toy.graphs[0].x)
 
 
+@pytest.mark.parametrize(
+    ("features", "share", "precision", "layout"),
+    [
+        ("auto", 0.05, "float32", torch.sparse_csr),
+        ("auto", 0.5, "float32", torch.strided),
+        ("sparse", 0.5, "float32", torch.sparse_csr),
+        ("dense", 0.05, "float32", torch.strided),
+        ("auto", 0.05, "bfloat16", torch.strided),
+    ],
+)
+def test_mostly_zero_features_are_multiplied_as_sparse(
+    toy: NodeTask, features: str, share: float, precision: str, layout: torch.layout
+) -> None:
+    x = toy.graphs[0].x
+    x[:] = torch.arange(x.numel()).view_as(x) % 100 < 100 * share
+    config = DataConfig(features=features)
+    (batch,) = make_batches(toy, config, CPU, precision)
+    assert batch.x.layout is layout
+    (dense,) = make_batches(toy, DataConfig(features="dense"), CPU)
+    model = small_gat(toy).eval()
+    assert torch.allclose(forward(model, batch), forward(model, dense), atol=1e-6)
+
+
 def test_undirected_adds_what_is_missing() -> None:
     edges = torch.tensor([[0, 1, 2], [1, 0, 3]])
     mask = torch.eye(4, dtype=torch.bool)
