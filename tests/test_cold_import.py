@@ -31,6 +31,17 @@ def test_import_gat_alone_imports_no_torch():
     assert python("import sys, gat; print('torch' in sys.modules)").strip() == "False"
 
 
+def test_gat_train_and_gat_data_leave_sklearn_and_networkx_for_later():
+    said = python("""
+import sys, torch_geometric.nn
+before = set(sys.modules)
+import gat.data, gat.train
+late = {"sklearn", "networkx", "pandas", "matplotlib", "ogb", "triton"}
+print(sorted(late & {name.partition(".")[0] for name in set(sys.modules) - before}))
+""")
+    assert said.strip() == "[]"
+
+
 def test_gat_nn_takes_under_two_seconds_more_than_torch_geometric():
     # In one process, so that the noise of importing torch twice is not in the difference.
     code = """

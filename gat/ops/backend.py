@@ -19,7 +19,7 @@ __all__ = ["BACKENDS", "implementation", "use_backend"]
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 
-# A plain global, for the whole process: torch.compile guards on it and compiles anew when it changes.
+# A plain global, for the whole process: torch.compile guards on it and compiles anew on a change.
 _chosen = "auto"
 
 

@@ -19,6 +19,7 @@ from gat.train.config import (
     TrainConfig,
 )
 from gat.train.config_files import dump_toml, load_config, save_config
+from gat.train.experiment import Experiment, experiments, recipe_for, reproduce
 from gat.train.run import EpochRecord, RunResult, new_run_dir, versions
 from gat.train.session import build_model
 from gat.train.signals import Interrupted, Terminated
@@ -30,6 +31,7 @@ __all__ = [
     "ClipConfig",
     "DataConfig",
     "EpochRecord",
+    "Experiment",
     "FilesConfig",
     "Interrupted",
     "ModelConfig",
@@ -44,10 +46,13 @@ __all__ = [
     "build_model",
     "dump_toml",
     "evaluate",
+    "experiments",
     "load_config",
     "load_task",
     "make_stopping",
     "new_run_dir",
+    "recipe_for",
+    "reproduce",
     "save_config",
     "train",
     "versions",

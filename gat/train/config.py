@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from gat.errors import ConfigError
 from gat.train.config_errors import Section
 
 __all__ = [
@@ -274,5 +275,7 @@ class TrainConfig(Section):
             table = values
             for name in tables:
                 table = table.setdefault(name, {})
+                if not isinstance(table, dict):
+                    raise ConfigError(f"{path}: {name} is one value ({table!r}), not a table")
             table[key] = value.model_dump(mode="json") if isinstance(value, Section) else value
         return type(self)(**values)

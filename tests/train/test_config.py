@@ -152,6 +152,10 @@ def test_updated_changes_and_checks() -> None:
     assert (config.seed, config.data.split, config.epochs) == (3, 1, TrainConfig().epochs)
     with pytest.raises(ConfigError, match=r"data\.spilt: unknown key; did you mean split"):
         TrainConfig().updated(**{"data.spilt": 1})
+    with pytest.raises(
+        ConfigError, match=r"epochs\.deep: epochs is one value \(1000\), not a table"
+    ):
+        TrainConfig().updated(**{"epochs.deep": 1})
 
 
 FULL = {
