@@ -15,7 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from torch_geometric import EdgeIndex
 
 from gat.errors import InputError
-from gat.graph.door import Sizes, read_edges
+from gat.graph.door import Sizes, as_pair, read_edges
 from gat.graph.structure import Graph
 
 __all__ = ["graph_of"]
@@ -32,13 +32,25 @@ def graph_of(
 ) -> Graph:
     """The `Graph` of ``edges`` (a Graph is taken as it is), with or without self-loops.
 
-    Arguments as in `gat.graph.read_edges`. Calling again with the same tensor sorts nothing.
+    Arguments as in `gat.graph.read_edges`. Calling again with the same tensor sorts nothing. Under
+    torch.compile this is a graph break, unless ``edges`` is a Graph.
     """
+    sizes = as_pair(sizes)
     if isinstance(edges, Graph):
         _check_sizes(edges, sizes)
         return edges.with_self_loops() if self_loops else edges
+    return _remembered(edges, sizes, flow, self_loops)
+
+
+# Traced, the sort would be part of the compiled code and run at every call.
+@torch.compiler.disable
+def _remembered(
+    edges: Any, sizes: tuple[int | None, int | None], flow: str, self_loops: bool
+) -> Graph:
     # PyG's EdgeIndex is a wrapper; the tensor inside is what may change.
-    tensor = edges.as_tensor() if isinstance(edges, EdgeIndex) else edges
+    wrapped = isinstance(edges, EdgeIndex)
+    tensor = edges.as_tensor() if wrapped else edges
+    key = (sizes, edges.sparse_size() if wrapped else None, flow, self_loops)
     stamp = _stamp(tensor)
     if stamp is None:
         return _build(edges, sizes, flow, self_loops)
@@ -46,7 +58,6 @@ def graph_of(
     if entry is None or entry[0] != stamp:
         entry = (stamp, {})
         _REMEMBERED[tensor] = entry
-    key = (sizes, flow, self_loops)
     graph = entry[1].get(key)
     if graph is None:
         graph = entry[1][key] = _build(edges, sizes, flow, self_loops)
@@ -54,22 +65,23 @@ def graph_of(
 
 
 def _build(edges: Any, sizes: Sizes, flow: str, self_loops: bool) -> Graph:
-    return Graph.from_edge_list(read_edges(edges, sizes, flow=flow), self_loops=self_loops)
+    # Made in inference mode, the graph could not serve a training step later.
+    with torch.inference_mode(False):
+        return Graph.from_edge_list(read_edges(edges, sizes, flow=flow), self_loops=self_loops)
 
 
 def _stamp(edges: Any) -> tuple | None:
     """What changes when the tensor's values may have; None if that cannot be known."""
-    if not isinstance(edges, Tensor) or torch.compiler.is_compiling() or edges.is_inference():
+    if not isinstance(edges, Tensor) or edges.is_inference():
         return None
     if edges.layout is torch.strided:
         return edges._version, edges.data_ptr(), edges.shape, edges.device
     return edges._version, edges.shape, edges.device
 
 
-def _check_sizes(graph: Graph, sizes: Sizes) -> None:
-    pair = (sizes, sizes) if sizes is None or isinstance(sizes, int) else sizes
+def _check_sizes(graph: Graph, sizes: tuple[int | None, int | None]) -> None:
     for role, given, known in zip(
-        ("source", "target"), pair, (graph.num_src, graph.num_dst), strict=True
+        ("source", "target"), sizes, (graph.num_src, graph.num_dst), strict=True
     ):
         if given is not None and given != known:
             raise InputError(

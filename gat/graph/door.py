@@ -3,6 +3,7 @@
 Nothing behind this file checks an index again, so nothing gets past it that a kernel could trip on.
 """
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch_geometric import EdgeIndex
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 
-__all__ = ["EdgeList", "Sizes", "read_edges"]
+__all__ = ["EdgeList", "Sizes", "as_pair", "read_edges"]
 
 Sizes = int | tuple[int | None, int | None] | None
 
@@ -45,6 +46,7 @@ def read_edges(edges: Any, sizes: Sizes = None, *, flow: str = "source_to_target
     """
     if flow not in ("source_to_target", "target_to_source"):
         raise InputError(f"flow is {flow!r}; expected 'source_to_target' or 'target_to_source'")
+    sizes = as_pair(sizes)
     if isinstance(edges, EdgeIndex):
         rows, cols = edges.sparse_size()
         own = (rows, cols) if flow == "source_to_target" else (cols, rows)
@@ -132,33 +134,48 @@ def _expand(pointer: Tensor) -> Tensor:
     return torch.arange(count, device=pointer.device).repeat_interleave(pointer.diff())
 
 
-def _merge_sizes(asked: Sizes, own: tuple[int | None, int | None]) -> Sizes:
+def as_pair(sizes: Any) -> tuple[int | None, int | None]:
+    """(num_src, num_dst) from a number, a pair or None; numpy's and torch's integers count."""
+    pair = tuple(sizes) if isinstance(sizes, tuple | list | torch.Size) else (sizes, sizes)
+    try:
+        num_src, num_dst = (None if size is None else operator.index(size) for size in pair)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(
+            f"the number of nodes is {sizes!r}; expected a number, or (num_src, num_dst)"
+        ) from None
+    for role, size in (("source", num_src), ("target", num_dst)):
+        if size is not None and size < 0:
+            raise InputError(f"the number of {role} nodes is {size}; expected 0 or more")
+    return num_src, num_dst
+
+
+def _merge_sizes(
+    asked: tuple[int | None, int | None], own: tuple[int | None, int | None]
+) -> tuple[int | None, int | None]:
     """The caller's sizes where given, else those the object itself has; a conflict is refused."""
-    if asked is None:
-        return own
-    pair = (asked, asked) if isinstance(asked, int) else asked
     merged = []
-    for name, given, known in zip(("sources", "targets"), pair, own, strict=True):
+    for name, given, known in zip(("sources", "targets"), asked, own, strict=True):
         if given is not None and known is not None and given != known:
             raise InputError(f"the number of {name} is given as {given}, but the edges say {known}")
         merged.append(known if given is None else given)
     return merged[0], merged[1]
 
 
-def _settle_sizes(sizes: Sizes, source: Tensor, target: Tensor) -> tuple[int, int]:
-    if isinstance(sizes, int):
-        sizes = (sizes, sizes)
-    if sizes is None:
-        count = 1 + max((int(t.max()) for t in (source, target) if t.numel()), default=-1)
-        sizes = (count, count)
-    num_src, num_dst = (
-        1 + (int(index.max()) if index.numel() else -1) if size is None else size
-        for size, index in zip(sizes, (source, target), strict=True)
+def _settle_sizes(
+    sizes: tuple[int | None, int | None], source: Tensor, target: Tensor
+) -> tuple[int, int]:
+    """Sizes that are not given, from the edges: of both sides at once if neither is."""
+    num_src, num_dst = sizes
+    if num_src is None and num_dst is None:
+        num_src = num_dst = max(_needed(source), _needed(target))
+    return (
+        _needed(source) if num_src is None else num_src,
+        _needed(target) if num_dst is None else num_dst,
     )
-    for name, size in (("source", num_src), ("target", num_dst)):
-        if size < 0:
-            raise InputError(f"the number of {name} nodes is {size}; expected 0 or more")
-    return num_src, num_dst
+
+
+def _needed(index: Tensor) -> int:
+    return 1 + int(index.max()) if index.numel() else 0
 
 
 def check_range(index: Tensor, size: int, name: str, role: str) -> None:

@@ -9,7 +9,7 @@ from gat.graph.structure import Graph
 
 __all__ = ["FILL_NAMES", "loop_features"]
 
-FILL_NAMES = ("mean", "add", "min", "max", "mul")
+FILL_NAMES = ("mean", "add", "sum", "min", "max", "mul")
 
 
 def loop_features(
@@ -26,6 +26,11 @@ def loop_features(
     or, with ``by="source"``, those that leave it. A node without other edges gets 0 (1 for 'mul').
     The caller's own loops lose their features, as in PyG.
     """
+    if edge_attr.size(0) != graph.num_caller_edges:
+        raise InputError(
+            f"edge_attr has {edge_attr.size(0)} rows; expected one per edge, "
+            f"{graph.num_caller_edges}"
+        )
     if graph.num_loops == 0:
         return edge_attr
     assert graph.origin is not None

@@ -7,16 +7,36 @@ except after `Graph.with_self_loops`. *Sorted*: by (target, source), the order o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gat.errors import InputError
 from gat.graph.door import EdgeList, Sizes, read_edges
 
 __all__ = ["Graph", "Transpose"]
+
+
+class lazy:
+    """A property worked out at first use and kept, like functools.cached_property.
+
+    It has no lock, which torch.compile cannot trace, and leaves torch.inference_mode: a tensor made
+    there could never be saved for a backward pass later.
+    """
+
+    def __init__(self, compute: Callable[[Any], Any]) -> None:
+        self.compute, self.__doc__ = compute, compute.__doc__
+
+    def __get__(self, graph: Any, owner: type | None = None) -> Any:
+        if graph is None:
+            return self
+        with torch.inference_mode(False):
+            value = self.compute(graph)
+        graph.__dict__[self.compute.__name__] = value
+        return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,28 +130,28 @@ class Graph:
     def device(self) -> torch.device:
         return self.col.device
 
-    @cached_property
+    @lazy
     def row(self) -> Tensor:
         """Target of each sorted edge, int64 [E]."""
         nodes = torch.arange(self.num_dst, device=self.device)
         return nodes.repeat_interleave(self.rowptr.diff(), output_size=self.num_edges)
 
-    @cached_property
+    @lazy
     def edge_index(self) -> Tensor:
         """Sources and targets in listed order, int64 [2, E]."""
         return self.to_listed(torch.stack([self.col, self.row], dim=1)).t().contiguous()
 
-    @cached_property
+    @lazy
     def in_degree(self) -> Tensor:
         """Edges entering each target, int64 [num_dst]."""
         return self.rowptr.diff()
 
-    @cached_property
+    @lazy
     def out_degree(self) -> Tensor:
         """Edges leaving each source, int64 [num_src]."""
         return torch.bincount(self.col, minlength=self.num_src)
 
-    @cached_property
+    @lazy
     def transpose(self) -> Transpose:
         """The edges sorted by source; a symmetric graph shares rowptr and col with it."""
         # Sorted by target already, so a stable sort by source leaves targets in order.
@@ -148,12 +168,14 @@ class Graph:
 
     def to_listed(self, values: Tensor) -> Tensor:
         """Per-edge values [E, ...] from sorted to listed order."""
+        self._check_rows(values)
         if self.perm is None:
             return values
         return torch.empty_like(values).index_copy(0, self.perm, values)
 
     def to_sorted(self, values: Tensor) -> Tensor:
         """Per-edge values [E, ...] from listed to sorted order."""
+        self._check_rows(values)
         return values if self.perm is None else values.index_select(0, self.perm)
 
     def to_caller(self, values: Tensor) -> Tensor:
@@ -164,6 +186,7 @@ class Graph:
         Over the edges entering a node, these and the added loop together sum to what they summed
         to before.
         """
+        self._check_rows(values)
         if self.origin is None:
             return values
         kept = (self.origin >= 0).nonzero().squeeze(1)
@@ -175,13 +198,14 @@ class Graph:
 
         0 for a node without one, or whose loop the caller passed (it is in `to_caller`).
         """
+        self._check_rows(values)
         out = values.new_zeros((self.num_dst, *values.shape[1:]))
         if self.num_loops == 0 or self.origin is None:
             return out
         loops = (self.origin[-self.num_loops :] < 0).nonzero().squeeze(1)
         return out.index_copy(0, loops, values[-self.num_loops :][loops])
 
-    @cached_property
+    @lazy
     def _looped(self) -> Graph:
         source, target = self.edge_index
         edges = EdgeList(source, target, self.num_src, self.num_dst)
@@ -195,21 +219,36 @@ class Graph:
         """
         return self if self.num_loops else self._looped
 
-    def to(self, device: torch.device | str) -> Graph:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
         """The graph, and whatever it has worked out so far, on ``device``."""
-        if self.device == torch.device(device):
+        device = torch.device(device)
+        if self.device.type == device.type and device.index in (None, self.device.index):
             return self
-        moved = Graph(**{f.name: _move(getattr(self, f.name), device) for f in fields(self)})
-        for name, value in self.__dict__.items():
-            if name not in moved.__dict__:
-                moved.__dict__[name] = _move(value, device)
-        return moved
+        return _move(self, device, non_blocking, {})
+
+    def _check_rows(self, values: Tensor) -> None:
+        if values.size(0) != self.num_edges:
+            raise InputError(
+                f"per-edge values have {values.size(0)} rows; expected {self.num_edges}, one per "
+                f"edge of this graph. Weights of a layer that adds self-loops belong to "
+                f"graph.with_self_loops()"
+            )
 
 
-def _move(value: Any, device: torch.device | str) -> Any:
-    if isinstance(value, Transpose):
-        return Transpose(*(_move(getattr(value, f.name), device) for f in fields(value)))
-    return value.to(device) if isinstance(value, Tensor | Graph) else value
+def _move(value: Any, device: torch.device, non_blocking: bool, moved: dict[int, Any]) -> Any:
+    """A copy on ``device`` in which what was one object stays one (a symmetric graph's halves)."""
+    if id(value) in moved:
+        return moved[id(value)]
+    if isinstance(value, Tensor):
+        copy: Any = value.to(device, non_blocking=non_blocking)
+    elif isinstance(value, Graph | Transpose):
+        copy = object.__new__(type(value))
+        for name, part in vars(value).items():
+            object.__setattr__(copy, name, _move(part, device, non_blocking, moved))
+    else:
+        return value
+    moved[id(value)] = copy
+    return copy
 
 
 def _add_loops(edges: EdgeList) -> tuple[EdgeList, Tensor]:

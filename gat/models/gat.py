@@ -80,6 +80,8 @@ class GAT(nn.Module):
         super().__init__()
         _check_choice("attention", attention, ATTENTIONS)
         _check_choice("jumping_knowledge", jumping_knowledge, JUMPS)
+        sizes = {"num_layers": num_layers, "hidden_channels": hidden_channels}
+        _check_counts({**sizes, "output_heads": output_heads})
         attend = partial(
             ATTENTIONS[attention],
             dropout=attention_dropout,
@@ -98,6 +100,8 @@ class GAT(nn.Module):
             self.input = nn.Sequential(nn.Linear(in_channels, width), Activation(activation))
         self.feature_dropout = feature_dropout
         self.input_dropout = feature_dropout if input_dropout is None else input_dropout
+        for name in ("feature_dropout", "input_dropout"):
+            _check_probability(name, getattr(self, name))
         self.hidden = nn.ModuleList()
         widths = []
         for count in _spread(heads, num_layers - (not ends_linear)):
@@ -116,10 +120,7 @@ class GAT(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        for module in self.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if module is not self and callable(reset):
-                reset()
+        _reset_children(self)
 
     def forward(self, x: Tensor, edge_index: Any, edge_attr: Tensor | None = None) -> Tensor:
         """x [N, in_channels], dense or torch sparse CSR; edge_index [2, E] or a `gat.Graph`;
@@ -178,15 +179,34 @@ class Activation(nn.Module):
         return self.name
 
 
+def _reset_children(module: nn.Module) -> None:
+    """Reset the outermost modules that know how, which reset what they hold themselves."""
+    for child in module.children():
+        reset = getattr(child, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        else:
+            _reset_children(child)
+
+
 def _check_choice(name: str, value: str, known: Any) -> None:
     if value not in known:
         raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
 
 
+def _check_probability(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} is {value}; expected a probability between 0 and 1")
+
+
+def _check_counts(counts: dict[str, int]) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} is {count}; expected 1 or more")
+
+
 def _spread(heads: int | Sequence[int], count: int) -> list[int]:
     """Heads of each hidden layer."""
-    if count < 0:
-        raise InputError("num_layers is less than 1; a GAT needs at least one layer")
     spread = [heads] * count if isinstance(heads, int) else list(heads)
     if len(spread) != count or any(h < 1 for h in spread):
         raise InputError(

@@ -12,7 +12,7 @@ from gat.ops import additive_attention
 __all__ = ["GATConv"]
 
 
-@extend_signature
+@extend_signature(pyg.GATConv)
 class GATConv(AttentionMixin, pyg.GATConv):
     """The graph attention layer of Velickovic et al. 2018 ("Graph Attention Networks", eq. 1-6).
 
@@ -48,7 +48,7 @@ class GATConv(AttentionMixin, pyg.GATConv):
         not ``concat``), with ``return_attention_weights`` also (edges, weights [E', heads]): the
         edges attended over, self-loops last, and the weights used, after dropout.
         """
-        if self._goes_pygs_way(edge_index, pyg.GATConv):
+        if self._goes_pygs_way(edge_index):
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights)
         x_src, x_dst = check_features(self, x)
         graph = self._graph(edge_index, x_src, x_dst, size)
@@ -57,7 +57,7 @@ class GATConv(AttentionMixin, pyg.GATConv):
         score_src = (src * self.att_src).sum(-1)
         score_dst = None if dst is None else (dst * self.att_dst).sum(-1)
         edge = self._edge_features(graph, edge_index, edge_attr)
-        out, weights = additive_attention(
+        result = additive_attention(
             graph,
             self._values(graph, src),
             score_src,
@@ -65,12 +65,9 @@ class GATConv(AttentionMixin, pyg.GATConv):
             None if edge is None else (edge * self.att_edge).sum(-1),
             negative_slope=self.negative_slope,
             dropout=self.dropout if self.training else 0.0,
-            return_weights=True,
+            return_weights=bool(return_attention_weights),
         )
-        out = self._finish(graph, out, residual)
-        if return_attention_weights:
-            return out, self._with_weights(graph, edge_index, weights)
-        return out
+        return self._finish(graph, edge_index, result, residual)
 
     def _project(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Both node sets' features projected to [., H, C]; one product where they are one set."""

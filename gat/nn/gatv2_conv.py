@@ -13,7 +13,7 @@ from gat.ops import gatv2_attention
 __all__ = ["GATv2Conv"]
 
 
-@extend_signature
+@extend_signature(pyg.GATv2Conv)
 class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
     """The layer of Brody et al. 2022 ("How Attentive are Graph Attention Networks?", eq. 7).
 
@@ -40,7 +40,7 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
         return_attention_weights: bool | None = None,
     ) -> Any:
         """Attend over the edges; arguments and returns as in `gat.nn.GATConv.forward`."""
-        if self._goes_pygs_way(edge_index, pyg.GATv2Conv):
+        if self._goes_pygs_way(edge_index):
             return super().forward(x, edge_index, edge_attr, return_attention_weights)
         x_src, x_dst = check_features(self, x)
         if x_dst is None:
@@ -51,7 +51,7 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
         key = self.lin_l(x_src).view(shape)
         shared = self.lin_r is self.lin_l and x_dst is x_src
         query = key if shared else self.lin_r(x_dst).view(shape)
-        out, weights = gatv2_attention(
+        result = gatv2_attention(
             graph,
             key,
             query,
@@ -60,9 +60,12 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
             value=self._values(graph, key),
             negative_slope=self.negative_slope,
             dropout=self.dropout if self.training else 0.0,
-            return_weights=True,
+            return_weights=bool(return_attention_weights),
         )
-        out = self._finish(graph, out, residual)
-        if return_attention_weights:
-            return out, self._with_weights(graph, edge_index, weights)
-        return out
+        return self._finish(graph, edge_index, result, residual)
+
+    def _refuse_edge_features(self, edge_attr: Tensor) -> None:
+        raise InputError(
+            f"GATv2Conv was given edge_attr but made without edge_dim; make the layer with "
+            f"edge_dim={edge_attr[0:1].numel()}"
+        )

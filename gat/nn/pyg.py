@@ -6,7 +6,9 @@ cannot serve (explanation masks, hooks inside message passing, other aggregation
 
 import functools
 import inspect
+import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,9 +29,11 @@ __all__ = [
     "warn_once",
 ]
 
-STEPS = ("message", "edge_update")
+# Methods of message passing that a subclass, or an instance, may replace.
+STEPS = ("message", "edge_update", "aggregate", "update", "message_and_aggregate")
+GENERATED = ("propagate", "edge_updater")
 HOOKS = tuple(
-    f"{step}_forward{when}"
+    f"_{step}_forward{when}_hooks"
     for step in ("propagate", "message", "aggregate", "message_and_aggregate", "edge_update")
     for when in ("_pre", "")
 )
@@ -37,17 +41,27 @@ HOOKS = tuple(
 
 @functools.cache
 def warn_once(message: str) -> None:
-    """Warn with this sentence the first time it is said in the process."""
-    warnings.warn(message, UserWarning, stacklevel=4)
+    """Warn with this sentence the first time it is said, at the first line that is not torch's,
+    PyG's or ours."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        ("gat.", "torch.", "torch_geometric.")
+    ):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
-def extend_signature(layer: type) -> type:
-    """Class decorator: ``help()`` shows PyG's parameters, then the keyword-only ones of ours."""
-    pygs, ours = inspect.signature(layer.__mro__[2]), inspect.signature(layer)
-    *named, rest = pygs.parameters.values()
-    extra = [p for p in ours.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    layer.__signature__ = pygs.replace(parameters=[*named, *extra, rest])  # type: ignore
-    return layer
+def extend_signature(base: type) -> Callable[[type], type]:
+    """Class decorator: ``help()`` shows the parameters of PyG's ``base``, then those of ours."""
+
+    def decorate(layer: type) -> type:
+        pygs, ours = inspect.signature(base), inspect.signature(layer)
+        *named, rest = pygs.parameters.values()
+        extra = [p for p in ours.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        layer.__signature__ = pygs.replace(parameters=[*named, *extra, rest])  # type: ignore
+        return layer
+
+    return decorate
 
 
 class AttentionMixin(MessagePassing):
@@ -61,39 +75,54 @@ class AttentionMixin(MessagePassing):
 
     value_dropout: float
     symmetric_norm: bool
+    _overridden: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        mine = tuple(step for step in (*STEPS, *GENERATED) if step in cls.__dict__)
+        cls._overridden = cls._overridden + mine
         # PyG writes a faster `propagate` onto each class at first use, and its explainers go back
         # to the one it found: under a subclass that must be the original, not the parent's.
-        for step in ("propagate", "edge_updater"):
-            if step not in cls.__dict__:
+        for step in GENERATED:
+            if step not in cls._overridden:
                 setattr(cls, step, getattr(MessagePassing, step))
 
     def _set_extras(self, value_dropout: float, symmetric_norm: bool) -> None:
-        if not 0 <= value_dropout <= 1:
-            raise InputError(f"value_dropout is {value_dropout}; expected a probability in [0, 1]")
+        for name, p in (("value_dropout", value_dropout), ("dropout", self.dropout)):
+            if not 0 <= p <= 1:
+                raise InputError(f"{name} is {p}; expected a probability between 0 and 1")
         self.value_dropout = value_dropout
         self.symmetric_norm = symmetric_norm
 
-    def _goes_pygs_way(self, edge_index: Any, base: type) -> bool:
+    def _goes_pygs_way(self, edge_index: Any) -> bool:
         """Whether only PyG's own path gives what was asked for."""
-        hooked = any(getattr(self, f"_{step}_hooks") for step in HOOKS)
-        overridden = any(getattr(type(self), step) is not getattr(base, step) for step in STEPS)
-        torch_sparse = not isinstance(edge_index, Tensor | Graph)
-        other_sum = self.aggr not in ("add", "sum")
-        pygs = bool(self.explain or hooked or overridden or torch_sparse or other_sum)
-        if pygs and isinstance(edge_index, Graph):
+        why = self._why_pygs_way(edge_index)
+        if not why:
+            return False
+        ours = {
+            "a gat.Graph": isinstance(edge_index, Graph),
+            "symmetric_norm": self.symmetric_norm,
+            "value_dropout in training": self.training and self.value_dropout > 0,
+        }
+        for name in (name for name, asked in ours.items() if asked):
             raise InputError(
-                f"{type(self).__name__} needs an edge_index tensor, not a gat.Graph, while it is "
-                f"explained, hooked into, subclassed or aggregating by {self.aggr!r}"
+                f"{type(self).__name__} {why}, which runs through PyG's code, and {name} cannot; "
+                f"leave out one of the two"
             )
-        if pygs and self.symmetric_norm:
-            raise InputError(
-                f"{type(self).__name__}(symmetric_norm=True) cannot be explained, hooked into, "
-                f"subclassed or aggregated by {self.aggr!r}; set symmetric_norm=False"
-            )
-        return pygs
+        return True
+
+    def _why_pygs_way(self, edge_index: Any) -> str:
+        if self.explain:
+            return "is being explained"
+        if any(getattr(self, hooks) for hooks in HOOKS):
+            return "has hooks inside message passing"
+        if self._overridden or any(step in self.__dict__ for step in STEPS):
+            return "has message passing methods overridden"
+        if self.aggr not in ("add", "sum"):
+            return f"aggregates by {self.aggr!r}"
+        if type(edge_index).__name__ == "SparseTensor":
+            return "was given a torch_sparse.SparseTensor"
+        return ""
 
     def _graph(
         self, edge_index: Any, x_src: Tensor, x_dst: Tensor | None, size: Any = None
@@ -106,8 +135,7 @@ class AttentionMixin(MessagePassing):
             )
         num_src, num_dst = x_src.size(0), None if x_dst is None else x_dst.size(0)
         if size is not None:
-            _check_size(size, num_src, num_dst)
-            num_dst = size[1]
+            num_dst = _check_size(size, num_src, num_dst)
         if num_dst is None:
             num_dst = _known_targets(edge_index, num_src)
         return graph_of(
@@ -117,40 +145,52 @@ class AttentionMixin(MessagePassing):
     def _edge_features(self, graph: Graph, edge_index: Any, edge_attr: Tensor | None) -> Any:
         """Edge features [E, D] in listed order, loops filled; None if this layer takes none."""
         if edge_attr is None and is_torch_sparse_tensor(edge_index):
-            values = edge_index._values() if edge_index.is_sparse else edge_index.values()
-            edge_attr = values if values.dim() > 1 else None
+            edge_attr = _stored_features(edge_index)
+            if edge_attr is None and self.lin_edge is not None:
+                warn_once(
+                    f"{type(self).__name__} ignores the scalar values of a sparse matrix, as PyG "
+                    f"does. For edge features, pass edge_attr or values of shape [E, edge_dim]"
+                )
         if edge_attr is None:
             return None
         if self.lin_edge is None:
-            warn_once(
-                f"{type(self).__name__} was given edge_attr but made without edge_dim: the edge "
-                f"features are ignored. Make the layer with edge_dim={edge_attr[0:1].numel()}"
-            )
+            self._refuse_edge_features(edge_attr)
             return None
-        if edge_attr.size(0) != graph.num_caller_edges:
-            raise InputError(
-                f"edge_attr has {edge_attr.size(0)} rows; expected one per edge, "
-                f"{graph.num_caller_edges}"
-            )
         # PyG fills a loop from the edges that name the node in row 1, whatever the flow.
         by = "target" if self.flow == "source_to_target" else "source"
         edge_attr = loop_features(graph, edge_attr, self.fill_value, by=by)
         edge_attr = edge_attr.unsqueeze(1) if edge_attr.dim() == 1 else edge_attr
         return self.lin_edge(edge_attr).view(graph.num_edges, self.heads, self.out_channels)
 
+    def _refuse_edge_features(self, edge_attr: Tensor) -> None:
+        """Edge features that the layer was not made for: PyG's GATConv ignores them."""
+        warn_once(
+            f"{type(self).__name__} was given edge_attr but made without edge_dim: the edge "
+            f"features are ignored. Make the layer with edge_dim={edge_attr[0:1].numel()}"
+        )
+
     def _values(self, graph: Graph, projected: Tensor) -> Tensor:
         """What is summed, [num_src, H, C]: the projected features, dropped out and scaled."""
         value = F.dropout(projected, self.value_dropout, self.training)
         if self.symmetric_norm:
-            degree = graph.out_degree.clamp(min=1).to(value.dtype)
-            value = value * degree.rsqrt().view(-1, 1, 1)
+            # The root first: a hub's degree may be beyond float16.
+            scale = graph.out_degree.clamp(min=1).rsqrt().to(value.dtype)
+            value = value * scale.view(-1, 1, 1)
         return value
 
-    def _finish(self, graph: Graph, out: Tensor, residual: Tensor | None) -> Tensor:
+    def _finish(self, graph: Graph, edge_index: Any, result: Any, residual: Tensor | None) -> Any:
+        """What the layer returns, of an operator's output, or (output, weights)."""
+        if isinstance(result, Tensor):
+            return self._join_heads(graph, result, residual)
+        out, weights = result
+        weighted = self._with_weights(graph, edge_index, weights)
+        return self._join_heads(graph, out, residual), weighted
+
+    def _join_heads(self, graph: Graph, out: Tensor, residual: Tensor | None) -> Tensor:
         """Heads joined, residual and bias added: [num_dst, H*C], or [num_dst, C] averaged."""
         if self.symmetric_norm:
-            degree = graph.in_degree.clamp(min=1).to(out.dtype)
-            out = out * degree.sqrt().view(-1, 1, 1)
+            scale = graph.in_degree.clamp(min=1).sqrt().to(out.dtype)
+            out = out * scale.view(-1, 1, 1)
         out = out.flatten(1) if self.concat else out.mean(dim=1)
         if residual is not None:
             out = out + residual
@@ -165,8 +205,13 @@ class AttentionMixin(MessagePassing):
             return _csr(graph, weights, edge_index.layout), weights
         if not self.add_self_loops and not isinstance(edge_index, Graph):
             return edge_index, weights
-        edges = graph.edge_index
-        return edges if self.flow == "source_to_target" else edges.flip(0), weights
+        # A copy: the graph's own is remembered, and the caller may write into what it is given.
+        edges = graph.edge_index.clone()
+        if self.flow != "source_to_target":
+            edges = edges.flip(0)
+        if isinstance(edge_index, EdgeIndex):
+            edges = EdgeIndex(edges, sparse_size=edge_index.sparse_size())
+        return edges, weights
 
 
 def check_features(layer: AttentionMixin, x: Any) -> tuple[Tensor, Tensor | None]:
@@ -191,12 +236,24 @@ def _warn_bipartite_loops(layer: AttentionMixin) -> None:
     )
 
 
-def _check_size(size: Any, num_src: int, num_dst: int | None) -> None:
-    if size[0] != num_src or (num_dst is not None and size[1] != num_dst):
+def _check_size(size: Any, num_src: int, num_dst: int | None) -> int | None:
+    """The number of targets by ``size``, whose entries may be None, and the features."""
+    src, dst = size
+    if src not in (None, num_src) or (None not in (dst, num_dst) and dst != num_dst):
         raise InputError(
             f"size is {tuple(size)}, but the features have {num_src} source rows"
             + ("" if num_dst is None else f" and {num_dst} target rows")
         )
+    return num_dst if dst is None else dst
+
+
+def _stored_features(matrix: Tensor) -> Tensor | None:
+    """Edge features held as the values [E, D] of a sparse matrix; None if it holds scalars."""
+    if matrix.layout is torch.sparse_coo and matrix.dense_dim() and not matrix.is_coalesced():
+        raise InputError(
+            "edge features in an uncoalesced sparse matrix have no order; pass matrix.coalesce()"
+        )
+    return matrix.values() if matrix.dense_dim() else None
 
 
 def _known_targets(edge_index: Any, num_src: int) -> int:
@@ -212,6 +269,9 @@ def _known_targets(edge_index: Any, num_src: int) -> int:
 
 def _csr(graph: Graph, weights: Tensor, layout: Any) -> Tensor:
     matrix = torch.sparse_csr_tensor(
-        graph.rowptr, graph.col, weights, (graph.num_dst, graph.num_src, *weights.shape[1:])
+        graph.rowptr.clone(),
+        graph.col.clone(),
+        weights,
+        (graph.num_dst, graph.num_src, *weights.shape[1:]),
     )
     return matrix.to_sparse_coo() if layout is torch.sparse_coo else matrix

@@ -3,6 +3,7 @@
 Shapes: N nodes, E edges of the graph in listed order (`gat.graph`), H heads, C channels per head.
 """
 
+import torch
 from torch import Tensor
 
 from gat.errors import ArgumentTypeError, InputError
@@ -24,7 +25,7 @@ def additive_attention(
     *,
     negative_slope: float = 0.2,
     dropout: float = 0.0,
-    seed: Tensor | None = None,
+    seed: Tensor | int | None = None,
     return_weights: bool = False,
     backend: str | None = None,
 ) -> Result:
@@ -33,9 +34,10 @@ def additive_attention(
     (Velickovic et al. 2018, "Graph Attention Networks", eq. 3-4).
 
     value [num_src, H, C]; score_src [num_src, H]; score_dst [num_dst, H] or None; score_edge
-    [E, H] or None, where -inf masks an edge. Floating dtypes; sums are kept in float32 or wider.
-    dropout: probability of dropping a weight, by a counter started at ``seed`` (int64 scalar
-    tensor; by default drawn from torch's generator). backend: see `gat.use_backend`.
+    [E, H] or None; an edge with a term of -inf is masked. Floating dtypes, of which the common one
+    is returned; sums are kept in float32 or wider.
+    dropout: probability of dropping a weight, by a counter started at ``seed`` (an int64 number or
+    scalar tensor; by default drawn from torch's generator). backend: see `gat.use_backend`.
 
     Returns [num_dst, H, C], a node without edges (or with all of them masked) being zero; with
     ``return_weights`` also the weights that were used, after dropout, [E, H] in listed order.
@@ -73,7 +75,7 @@ def gatv2_attention(
     activation: str = "leaky_relu",
     negative_slope: float = 0.2,
     dropout: float = 0.0,
-    seed: Tensor | None = None,
+    seed: Tensor | int | None = None,
     return_weights: bool = False,
     backend: str | None = None,
 ) -> Result:
@@ -121,7 +123,7 @@ def dot_attention(
     *,
     scale: float | None = None,
     dropout: float = 0.0,
-    seed: Tensor | None = None,
+    seed: Tensor | int | None = None,
     return_weights: bool = False,
     backend: str | None = None,
 ) -> Result:
@@ -182,9 +184,16 @@ def _check(name: str, tensor: Tensor | None, shape: tuple[int, ...], value: Tens
         raise ArgumentTypeError(f"{name} has dtype {tensor.dtype}; expected a floating dtype")
 
 
-def _settle_seed(dropout: float, seed: Tensor | None, value: Tensor) -> Tensor | None:
+def _settle_seed(dropout: float, seed: Tensor | int | None, value: Tensor) -> Tensor | None:
     if not 0 <= dropout <= 1:
         raise InputError(f"dropout is {dropout}; expected a probability between 0 and 1")
     if dropout == 0:
         return None
-    return draw_seed(value.device) if seed is None else seed
+    if seed is None:
+        return draw_seed(value.device)
+    seed = torch.as_tensor(seed, device=value.device)
+    if seed.dtype is not torch.int64 or seed.dim() != 0:
+        raise InputError(
+            f"seed has dtype {seed.dtype} and shape {list(seed.shape)}; expected one int64 number"
+        )
+    return seed

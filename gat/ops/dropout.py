@@ -31,8 +31,10 @@ def threshold(p: float) -> int:
 
 def keep_mask(seed: Tensor, num_edges: int, heads: int, p: float) -> Tensor:
     """Which weights stay, bool [E, H] in listed order."""
-    count = num_edges * heads
-    draw = torch.arange(1, count + 1, device=seed.device) * GAMMA + seed
+    number = torch.arange(1, num_edges * heads + 1, device=seed.device)
+    # number * GAMMA + seed. The seed is added first so that torch.compile multiplies a tensor: an
+    # index times a constant becomes index arithmetic in C++, where overflow is undefined.
+    draw = (number + seed) * GAMMA + (seed - seed * GAMMA)
     draw = (draw ^ _shift_right(draw, 30)) * MIX_1
     draw = (draw ^ _shift_right(draw, 27)) * MIX_2
     draw = draw ^ _shift_right(draw, 31)

@@ -2,10 +2,12 @@
 
 For target i, incoming edge e = (j -> i) and head h: score s_e, then a_e = softmax of s over the
 edges entering i, then out_i = sum of a_e * value_j. Any device; float64 stays float64, everything
-narrower computes in float32 and gives its own dtype back; differentiable twice; traceable by
-torch.compile. Every faster path is measured against this file. It holds [E, H, C] tensors, which
+narrower computes in float32; results have the inputs' common dtype; differentiable twice; traceable
+by torch.compile. Every faster path is measured against this file. It holds [E, H, C] tensors, which
 the faster paths do not. Shapes and meaning are checked before (`gat.ops.attention`).
 """
+
+import functools
 
 import torch
 import torch.nn.functional as F
@@ -33,14 +35,17 @@ def additive(
     s_e = LeakyReLU(score_src_j + score_dst_i + score_edge_e).
     """
     source, target = graph.edge_index
-    raw = _wide(score_src).index_select(0, source)
+    terms = [_wide(score_src).index_select(0, source)]
     if score_dst is not None:
-        raw = raw + _wide(score_dst).index_select(0, target)
+        terms.append(_wide(score_dst).index_select(0, target))
     if score_edge is not None:
-        raw = raw + _wide(score_edge)
-    # An edge masked by -inf stays masked even where the slope is 0.
-    score = F.leaky_relu(raw, negative_slope).masked_fill(raw == -torch.inf, -torch.inf)
-    return _attend(graph, score, _wide(value), None, dropout, seed, value.dtype)
+        terms.append(_wide(score_edge))
+    score = F.leaky_relu(_finite(sum(terms[1:], terms[0])), negative_slope)
+    # A mask is a term of -inf, not a sum that overflowed.
+    masked = torch.stack([term == -torch.inf for term in terms]).any(dim=0)
+    dtype = _result_dtype(value, score_src, score_dst, score_edge)
+    score = score.masked_fill(masked, -torch.inf)
+    return _attend(graph, score, _wide(value), None, dropout, seed, dtype)
 
 
 def gatv2(
@@ -62,8 +67,9 @@ def gatv2(
     if edge is not None:
         hidden = hidden + _wide(edge)
     hidden = torch.tanh(hidden) if activation == "tanh" else F.leaky_relu(hidden, negative_slope)
-    score = (hidden * _wide(att)).sum(dim=-1)
-    return _attend(graph, score, _wide(value), None, dropout, seed, value.dtype)
+    score = _finite((hidden * _wide(att)).sum(dim=-1))
+    dtype = _result_dtype(value, key, query, att, edge)
+    return _attend(graph, score, _wide(value), None, dropout, seed, dtype)
 
 
 def dot(
@@ -87,17 +93,16 @@ def dot(
     keys = _wide(key).index_select(0, source)
     if edge_key is not None:
         keys = keys + _wide(edge_key)
-    score = (_wide(query).index_select(0, target) * keys).sum(dim=-1) * scale
-    return _attend(graph, score, _wide(value), edge_value, dropout, seed, value.dtype)
+    score = _finite((_wide(query).index_select(0, target) * keys).sum(dim=-1) * scale)
+    dtype = _result_dtype(value, query, key, edge_key, edge_value)
+    return _attend(graph, score, _wide(value), edge_value, dropout, seed, dtype)
 
 
 def segment_softmax(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
     """Softmax of ``score`` [E, H] over the entries with the same ``index`` [E].
 
-    A segment whose scores are all -inf gets zeros. A score that overflowed to +inf counts as the
-    largest finite one, so weights stay finite.
+    A score of -inf gives weight 0; a segment whose scores are all -inf gets zeros.
     """
-    score = score.clamp(max=torch.finfo(score.dtype).max)
     lanes = index.unsqueeze(1).expand_as(score)
     lowest = score.new_full((num_segments, score.size(1)), -torch.inf)
     top = lowest.scatter_reduce(0, lanes, score.detach(), "amax")
@@ -138,6 +143,18 @@ def _attend(
         weight = weight * dropout_factor(seed, weight, dropout)
     edge_value = None if edge_value is None else _wide(edge_value)
     return aggregate(graph, weight, value, edge_value).to(dtype), weight.to(dtype)
+
+
+def _finite(score: Tensor) -> Tensor:
+    """A score that overflowed counts as the largest of its sign, so that weights stay finite."""
+    largest = torch.finfo(score.dtype).max
+    return score.clamp(-largest, largest)
+
+
+def _result_dtype(*tensors: Tensor | None) -> torch.dtype:
+    """The inputs' common dtype, as if each step were torch's own."""
+    given = [tensor.dtype for tensor in tensors if tensor is not None]
+    return functools.reduce(torch.promote_types, given)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -80,6 +80,32 @@ def test_edge_index_of_pyg_is_remembered_by_what_it_wraps(edge_index):
     assert graph_of(wrapped, 31) is graph_of(wrapped, 31)
 
 
+def test_sizes_of_an_edge_index_class_are_its_own():
+    edge_index = torch.tensor([[0, 1], [1, 0]])
+    sizes = [graph_of(EdgeIndex(edge_index, sparse_size=(n, n))).num_src for n in (3, 5)]
+    assert sizes == [3, 5]
+    with pytest.raises(InputError, match="given as 2, but the edges say 5"):
+        graph_of(EdgeIndex(edge_index, sparse_size=(5, 5)), 2)
+
+
+def test_graph_made_in_inference_mode_serves_training(edge_index):
+    conv, x = GATConv(3, 2), torch.randn(31, 3)
+    cold = Graph.from_edge_index(edge_index, 31)
+    with torch.inference_mode():
+        conv(x, edge_index)
+        conv(x, cold)
+    conv(x, edge_index).sum().backward()
+    conv(x, cold).sum().backward()
+    assert conv.att_src.grad is not None
+
+
+def test_what_a_layer_returns_is_the_callers_to_change(edge_index):
+    conv, x = GATConv(3, 2), torch.randn(31, 3)
+    before, (edges, _) = conv(x, edge_index, return_attention_weights=True)
+    edges.zero_()
+    assert torch.equal(conv(x, edge_index), before)
+
+
 def test_inference_tensors_are_built_anew():
     with torch.inference_mode():
         edge_index = torch.tensor([[0, 1], [1, 0]])

@@ -1,6 +1,7 @@
 """`gat.Graph`: sorted, transposed, and every edge traceable to the one the caller passed."""
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -235,4 +236,38 @@ def test_to_moves_what_was_worked_out_too():
     assert moved.device.type == "meta"
     assert {moved.transpose.edge.device.type, moved.row.device.type} == {"meta"}
     assert moved.with_self_loops().device.type == "meta"
+    assert moved.to("meta", non_blocking=True) is moved
     assert graph.device.type == "cpu"
+
+
+def test_a_symmetric_graph_stays_one_structure_when_moved():
+    graph = Graph.from_edge_index(GRAPHS["path_both_ways"][0], 4)
+    assert graph.is_symmetric
+    moved = graph.to("meta")
+    assert moved.transpose.col is moved.col
+    assert moved.is_symmetric
+
+
+@pytest.mark.parametrize("number", [np.int64(4), torch.tensor(4), [4, 4], (4, None)], ids=repr)
+def test_number_of_nodes_may_be_any_integer_or_pair(number):
+    graph = Graph.from_edge_index(torch.tensor([[0], [3]]), number)
+    assert (graph.num_src, graph.num_dst) == (4, 4)
+
+
+@pytest.mark.parametrize("number", [4.5, "4", (4, 4, 4)], ids=repr)
+def test_number_of_nodes_that_is_none_is_refused(number):
+    with pytest.raises(ArgumentTypeError, match=r"number of nodes is .*; expected a number, or"):
+        Graph.from_edge_index(torch.tensor([[0], [3]]), number)
+
+
+def test_negative_number_of_nodes_is_refused():
+    with pytest.raises(InputError, match="the number of source nodes is -1; expected 0 or more"):
+        Graph.from_edge_index(torch.tensor([[0], [3]]), -1)
+
+
+@pytest.mark.parametrize("method", ["to_caller", "added_loops", "to_sorted", "to_listed"])
+def test_values_of_another_graph_are_refused(method):
+    graph = Graph.from_edge_index(torch.tensor([[0, 1], [1, 1]]), 3)
+    weights = torch.ones(graph.with_self_loops().num_edges, 1)
+    with pytest.raises(InputError, match=r"have 4 rows; expected 2.*graph\.with_self_loops\(\)"):
+        getattr(graph, method)(weights)

@@ -10,7 +10,7 @@ from tests.graphs import GRAPHS, SQUARE
 
 
 @pytest.mark.parametrize(
-    "fill", [2.0, torch.tensor([1.0, -1.0]), "mean", "add", "min", "max", "mul"], ids=str
+    "fill", [2.0, torch.tensor([1.0, -1.0]), "mean", "add", "sum", "min", "max", "mul"], ids=str
 )
 @pytest.mark.parametrize("name", SQUARE)
 def test_loop_features_are_pygs(name, fill):
@@ -32,3 +32,9 @@ def test_unknown_fill_is_refused():
     graph = Graph.from_edge_index(torch.tensor([[0], [1]])).with_self_loops()
     with pytest.raises(InputError, match="fill_value is 'median'; expected a number"):
         loop_features(graph, torch.randn(1, 3), "median")
+
+
+def test_edge_features_of_another_length_are_refused():
+    graph = Graph.from_edge_index(torch.tensor([[0], [1]])).with_self_loops()
+    with pytest.raises(InputError, match="edge_attr has 3 rows; expected one per edge, 1"):
+        loop_features(graph, torch.randn(3, 1))

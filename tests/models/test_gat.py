@@ -113,6 +113,17 @@ def test_identity_residual_adds_what_came_in():
     assert isinstance(GAT(5, 4, residual="identity").hidden[0].skip, nn.Linear)
 
 
+@pytest.mark.parametrize("options", [{"linear_input": True}, {"jumping_knowledge": "cat"}], ids=str)
+def test_feature_dropout_follows_every_stage(options):
+    """With everything dropped, what enters the output is zero and only its bias is left."""
+    model = GAT(6, 4, feature_dropout=1.0, input_dropout=0, **options).train()
+    entered = []
+    model.hidden[0].register_forward_pre_hook(lambda module, given: entered.append(given[0]))
+    out = model(torch.randn(31, 6), EDGE_INDEX)
+    assert torch.equal(out, model.output.bias.expand(31, 4))
+    assert bool((entered[0] == 0).all()) is ("linear_input" in options)
+
+
 @pytest.mark.parametrize("residual", ["none", "linear", "identity"])
 @pytest.mark.parametrize("linear_input", [False, True])
 @pytest.mark.filterwarnings("ignore:Sparse")
@@ -147,7 +158,12 @@ def test_reset_parameters_draws_anew():
         ({"norm": "graph"}, "norm is 'graph'; expected one of 'none', 'batch', 'layer'"),
         ({"residual": "dense"}, "residual is 'dense'"),
         ({"jumping_knowledge": "sum"}, "jumping_knowledge is 'sum'"),
-        ({"num_layers": 0}, "a GAT needs at least one layer"),
+        ({"num_layers": 0}, "num_layers is 0; expected 1 or more"),
+        ({"output_heads": 0}, "output_heads is 0; expected 1 or more"),
+        ({"hidden_channels": 0}, "hidden_channels is 0"),
+        ({"attention_dropout": 2}, "dropout is 2; expected a probability"),
+        ({"feature_dropout": -1}, "feature_dropout is -1; expected a probability"),
+        ({"input_dropout": 7}, "input_dropout is 7; expected a probability"),
         ({"heads": [4, 4]}, r"heads is \[4, 4\]; expected a number >= 1, or 1 of them"),
         ({"heads": 0}, "heads is 0"),
         ({"heads": [4, 2], "jumping_knowledge": "max"}, "needs hidden layers of one width"),

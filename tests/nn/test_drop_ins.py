@@ -3,72 +3,18 @@
 import copy
 import inspect
 import itertools
-import warnings
 
+import networkx
 import pytest
 import torch
 import torch_geometric.nn as pyg
 from torch_geometric import EdgeIndex
-from torch_geometric.explain import Explainer, GNNExplainer
 
 import gat.nn
 from gat.errors import InputError
 from gat.graph import Graph
-from gat.nn.pyg import warn_once
 from tests.graphs import GRAPHS
-
-NAMES = ["GATConv", "GATv2Conv"]
-EDGE_DIM = 3
-
-
-@pytest.fixture(autouse=True)
-def _say_warnings_again():
-    warn_once.cache_clear()
-
-
-def twins(name, *args, **kwargs):
-    """PyG's layer and ours, in float64, with the same parameters."""
-    theirs = getattr(pyg, name)(*args, **kwargs).double()
-    ours = getattr(gat.nn, name)(*args, **kwargs).double()
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
-
-
-def compare(theirs, ours, x, *args, **kwargs):
-    """Outputs, weights and every gradient (features, edge features, parameters) agree."""
-    results = []
-    for layer in (theirs, ours):
-        leaves = [
-            t.detach().clone().requires_grad_() if t is not None and t.is_floating_point() else t
-            for t in (x if isinstance(x, tuple) else (x,))
-        ]
-        rest = [
-            a.detach().clone().requires_grad_()
-            if isinstance(a, torch.Tensor) and a.layout is torch.strided and a.is_floating_point()
-            else a
-            for a in args
-        ]
-        features = tuple(leaves) if isinstance(x, tuple) else leaves[0]
-        out, (_, weights) = layer(features, *rest, return_attention_weights=True, **kwargs)
-        layer.zero_grad()
-        scale = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
-        (out * scale).sum().add(weights.square().sum()).backward()
-        wanted = [t for t in (*leaves, *rest) if isinstance(t, torch.Tensor) and t.requires_grad]
-        # A gradient an empty graph cuts off is None in PyG and may be 0 in ours.
-        grads = [torch.zeros_like(t) if t.grad is None else t.grad for t in wanted]
-        named = {
-            k: torch.zeros_like(p) if p.grad is None else p.grad
-            for k, p in layer.named_parameters()
-        }
-        results.append((out, weights, grads, named))
-    torch.testing.assert_close(results[1], results[0])
-
-
-def features(edge_index_name, width=6):
-    edge_index, num_src, num_dst = GRAPHS[edge_index_name]
-    x = torch.randn(num_src, width, dtype=torch.float64)
-    edge_attr = torch.randn(edge_index.size(1), EDGE_DIM, dtype=torch.float64)
-    return edge_index, x, edge_attr, num_dst
+from tests.nn.twins import EDGE_DIM, NAMES, compare, features, twins
 
 
 @pytest.mark.parametrize("graph", ["no_edges", "one_edge", "loops_and_duplicates", "hub", "random"])
@@ -307,100 +253,111 @@ def test_double_backward_and_autocast(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("way", ["hook", "aggr", "subclass", "explain"])
-def test_goes_pygs_way_where_only_that_gives_what_was_asked(name, way):
-    edge_index, x, _, _ = features("random")
-    theirs, ours = twins(
-        name, 6, 5, 2, **({"aggr": "max"} if way == "aggr" and name == "GATConv" else {})
-    )
-    seen = []
-    if way == "hook":
-        ours.register_message_forward_hook(lambda *args: seen.append(1))
-    elif way == "subclass":
-
-        class Doubled(type(ours)):
-            def message(self, x_j, alpha):
-                seen.append(1)
-                return super().message(x_j, alpha)
-
-        # PyG keeps generated code by class name.
-        Doubled.__name__ += name
-        ours = Doubled(6, 5, 2).double()
-        ours.load_state_dict(theirs.state_dict())
-    elif way == "explain":
-        ours.explain = theirs.explain = True
-        for layer in (ours, theirs):
-            layer._edge_mask = torch.linspace(-1, 1, edge_index.size(1), dtype=torch.float64)
-            layer._loop_mask = edge_index[0] != edge_index[1]
-    torch.testing.assert_close(ours(x, edge_index), theirs(x, edge_index))
-    assert bool(seen) is (way in ("hook", "subclass"))
-    if seen:
-        with pytest.raises(InputError, match="needs an edge_index tensor, not a gat"):
-            ours(x, Graph.from_edge_index(edge_index, 31))
-
-
-def test_gnn_explainer_runs_on_our_layers():
-    edge_index, x, _, _ = features("random")
-    explainer = Explainer(
-        gat.nn.GATConv(6, 4).double(), GNNExplainer(epochs=3), explanation_type="model",
-        node_mask_type="attributes", edge_mask_type="object",
-        model_config={
-            "mode": "multiclass_classification", "task_level": "node", "return_type": "raw",
-        },
-    )  # fmt: skip
-    explanation = explainer(x, edge_index, index=3)
-    assert explanation.edge_mask.shape == (edge_index.size(1),)
-    assert explanation.edge_mask.sum() > 0
-
-
-# PyG's silent traps, said aloud -------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_edge_attr_without_edge_dim_is_ignored_with_one_warning(name):
-    edge_index, x, edge_attr, _ = features("random")
-    layer = getattr(gat.nn, name)(6, 5).double()
-    with pytest.warns(
-        UserWarning, match=f"{name} was given edge_attr but made without edge_dim.*edge_dim=3"
-    ):
-        out = layer(x, edge_index, edge_attr)
-    assert torch.equal(out, layer(x, edge_index))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        layer(x, edge_index, edge_attr)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_self_loops_on_a_bipartite_graph_warn_once(name):
+@pytest.mark.filterwarnings("ignore:.*bipartite")
+def test_pairs_share_no_projection_they_should_not(name):
+    """A pair under share_weights, and a layer for pairs given one tensor."""
     edge_index, x, _, num_dst = features("bipartite_wide")
-    layer, pair = getattr(gat.nn, name)((6, 6), 5).double(), (x, x[:num_dst])
-    with pytest.warns(UserWarning, match="bipartite graph.*add_self_loops=False"):
-        layer(pair, edge_index)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        layer(pair, edge_index)
-        getattr(gat.nn, name)(6, 5).double()((x, x), GRAPHS["random"][0] % 11)
+    options = {"share_weights": True} if name == "GATv2Conv" else {}
+    theirs, ours = twins(name, 6, 5, 2, **options)
+    compare(theirs, ours, (x, torch.randn(num_dst, 6, dtype=torch.float64)), edge_index)
+    theirs, ours = twins(name, (6, 6), 5, 2)
+    compare(theirs, ours, features("random")[1], features("random")[0])
+
+
+@pytest.mark.parametrize("form", ["EdgeIndex", "csr"])
+@pytest.mark.parametrize("graph", ["bipartite_wide", "bipartite_tall"])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_targets_without_features_are_counted_by_the_edges(graph, form):
+    edge_index, x, _, num_dst = features(graph)
+    edge_index = torch.unique(edge_index, dim=1)
+    shape = (x.size(0), num_dst)
+    theirs, ours = twins("GATConv", 6, 5, 2, add_self_loops=False)
+    matrix = torch.sparse_coo_tensor(
+        edge_index.flip(0), torch.ones(edge_index.size(1)).double(), shape[::-1]
+    )
+    wrapped = EdgeIndex(edge_index.contiguous(), sparse_size=shape)
+    edges = wrapped if form == "EdgeIndex" else matrix.to_sparse_csr()
+    expected = theirs((x, None), edge_index, size=shape)
+    torch.testing.assert_close(ours((x, None), edges), expected)
+    torch.testing.assert_close(ours((x, None), edge_index, size=(None, num_dst)), expected)
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_edge_features_held_by_a_sparse_matrix(name, layout):
+    edge_index = torch.unique(GRAPHS["random"][0].flip(0), dim=1).flip(0)  # by target, as CSR
+    x = torch.randn(31, 6, dtype=torch.float64)
+    layer = getattr(gat.nn, name)(6, 5, 2, edge_dim=EDGE_DIM, add_self_loops=False).double()
+    results = []
+    for held in (True, False):
+        values = torch.linspace(-1, 1, edge_index.size(1) * EDGE_DIM, dtype=torch.float64)
+        values = values.view(-1, EDGE_DIM).clone().requires_grad_()
+        matrix = torch.sparse_coo_tensor(
+            edge_index.flip(0), values, (31, 31, EDGE_DIM), is_coalesced=True
+        )
+        if layout == "csr":
+            pointer = Graph.from_edge_index(edge_index, 31).rowptr
+            matrix = torch.sparse_csr_tensor(pointer, edge_index[0], values, (31, 31, EDGE_DIM))
+        out = layer(x, matrix) if held else layer(x, edge_index, values)
+        out.square().sum().backward()
+        results.append((out, values.grad))
+    torch.testing.assert_close(results[0], results[1])
+    loose = torch.sparse_coo_tensor(edge_index.flip(0), values.detach(), (31, 31, EDGE_DIM))
+    with pytest.raises(InputError, match=r"uncoalesced sparse matrix.*pass matrix\.coalesce\(\)"):
+        layer(x, loose)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bad_inputs_are_refused_in_words(name):
-    edge_index, x, edge_attr, _ = features("random")
-    layer = getattr(gat.nn, name)(6, 5, edge_dim=3).double()
-    with pytest.raises(IndexError, match="names source node 30, outside"):
-        layer(x[:30], torch.tensor([[30], [0]]), edge_attr[:1])
-    with pytest.raises(IndexError, match="names target node -1"):
-        layer(x, torch.tensor([[0], [-1]]), edge_attr[:1])
-    with pytest.raises(InputError, match="edge_attr has 5 rows; expected one per edge, 211"):
-        layer(x, edge_index, edge_attr[:5])
-    with pytest.raises(InputError, match=r"x has shape \[2, 31, 6\]; expected two dimensions"):
-        layer(x.expand(2, 31, 6), edge_index)
-    with pytest.raises(InputError, match="value_dropout is 2"):
-        getattr(gat.nn, name)(6, 5, value_dropout=2)
-
-
-def test_size_that_contradicts_the_features_is_refused():
+def test_returned_edges_of_an_edge_index_class_are_one(name):
     edge_index, x, _, _ = features("random")
-    with pytest.raises(
-        InputError, match=r"size is \(30, 31\), but the features have 31 source rows"
-    ):
-        gat.nn.GATConv(6, 5).double()(x, edge_index, size=(30, 31))
+    wrapped = EdgeIndex(edge_index, sparse_size=(31, 31))
+    _, (edges, _) = getattr(gat.nn, name)(6, 5).double()(x, wrapped, return_attention_weights=True)
+    assert isinstance(edges, EdgeIndex)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_networkx_graph_is_taken_too(name):
+    layer, x = getattr(gat.nn, name)(6, 5), torch.randn(4, 6)
+    expected = layer(x, torch.tensor([[0, 1, 2, 1, 2, 3], [1, 2, 3, 0, 1, 2]]))
+    torch.testing.assert_close(layer(x, networkx.path_graph(4)), expected)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_dtypes_under_autocast_are_pygs(name, bias):
+    edge_index, x, _, _ = features("random")
+    theirs, ours = (layer.float() for layer in twins(name, 6, 5, 2, bias=bias))
+    dtypes = []
+    for layer in (theirs, ours):
+        with torch.autocast("cpu", torch.bfloat16):
+            out, (_, weights) = layer(x.float(), edge_index, return_attention_weights=True)
+        dtypes.append((out.dtype, weights.dtype))
+    assert dtypes[0] == dtypes[1]
+
+
+def test_symmetric_norm_of_a_hub_fits_half_precision():
+    source = torch.arange(1, 70_001)
+    edge_index = torch.stack([source, torch.zeros_like(source)])
+    layer = gat.nn.GATConv(1, 1, symmetric_norm=True, bias=False)
+    x = torch.rand(70_001, 1)
+    exact = layer(x, edge_index)[0]
+    torch.testing.assert_close(
+        layer.half()(x.half(), edge_index)[0].float(), exact, rtol=0.01, atol=0.01
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled_layer_sorts_once_and_a_graph_compiles_in_one_piece(name, monkeypatch):
+    edge_index, x, _, _ = features("random")
+    layer = getattr(gat.nn, name)(6, 5, 2).double()
+    expected = layer(x, edge_index)
+    compiled = torch.compile(layer, backend="aot_eager")
+    fresh, sorts, real = edge_index.clone(), [], torch.sort
+    monkeypatch.setattr(torch, "sort", lambda *a, **k: sorts.append(1) or real(*a, **k))
+    for _ in range(2):
+        torch.testing.assert_close(compiled(x, fresh), expected)
+    assert len(sorts) == 1
+    cold = Graph.from_edge_index(edge_index, 31).with_self_loops()
+    whole = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(whole(x, cold), expected)

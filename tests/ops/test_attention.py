@@ -158,7 +158,9 @@ def test_target_with_all_edges_masked_gets_zero_and_zero_gradient(slope):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("scores", [(3e38, 0.0), (3e38, 3e38), (-3e38, 0.0)], ids=str)
+@pytest.mark.parametrize(
+    "scores", [(3e38, 0.0), (3e38, 3e38), (-3e38, 0.0), (-3e38, -3e38)], ids=str
+)
 def test_enormous_scores_stay_finite_and_sum_to_one(scores, dtype):
     on = graph("random")
     t = {k: v.to(dtype) for k, v in inputs("additive", on, 2, 3).items()}
@@ -167,14 +169,48 @@ def test_enormous_scores_stay_finite_and_sum_to_one(scores, dtype):
         t[name] = torch.full((31, 2), size, dtype=wide)
     t = {k: v.requires_grad_() for k, v in t.items()}
     out, weights = additive_attention(on, **t, return_weights=True)
-    assert out.dtype == dtype
+    assert out.dtype == weights.dtype == wide
     assert torch.isfinite(out).all()
     sums = torch.zeros(31, 2, dtype=torch.float64)
     sums = sums.index_add(0, on.edge_index[1], weights.detach().double())[on.in_degree > 0]
-    eps = torch.finfo(dtype).eps
+    eps = torch.finfo(wide).eps
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=8 * eps, rtol=0)
     out.sum().backward()
     assert all(torch.isfinite(v.grad).all() for v in t.values())
+
+
+def test_masked_edge_beside_scores_that_overflow():
+    on = Graph.from_edge_index(torch.tensor([[0, 1], [2, 2]]), 3)
+    huge, mask = torch.full((3, 1), 3e38), torch.tensor([[0.0], [-torch.inf]])
+    for scores in (huge, -huge):
+        scores = scores.clone().requires_grad_()
+        out, weights = additive_attention(
+            on, torch.ones(3, 1, 1), scores, scores, mask, return_weights=True
+        )
+        assert weights.flatten().tolist() == [1, 0]
+        out.sum().backward()
+        assert torch.isfinite(scores.grad).all()
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_scores_that_overflow_are_no_mask(operator):
+    on = Graph.from_edge_index(torch.tensor([[0, 1], [2, 2]]), 3)
+    t = {k: torch.full_like(v, 1e30) for k, v in inputs(operator, on, 1, 2, torch.float32).items()}
+    for sign in (1, -1):
+        t |= {k: sign * v for k, v in t.items() if k in ("score_src", "score_dst", "att", "query")}
+        _, weights = OPERATORS[operator](on, **t, return_weights=True)
+        assert weights.flatten().tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_result_has_the_inputs_common_dtype(dtype):
+    on = graph("random")
+    t = inputs("additive", on, 2, 3, dtype)
+    out, weights = additive_attention(on, **t, return_weights=True)
+    assert (out.dtype, weights.dtype) == (dtype, dtype)
+    t["score_src"] = t["score_src"].float()
+    out, weights = additive_attention(on, **t, return_weights=True)
+    assert (out.dtype, weights.dtype) == (torch.float32, torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -279,6 +315,24 @@ def test_compiled_in_one_piece(operator):
     torch.testing.assert_close(out, OPERATORS[operator](on, **t, dropout=0.5, seed=seed))
     out.sum().backward()
     assert all(torch.isfinite(v.grad).all() for v in t.values())
+
+
+@pytest.mark.parametrize("size", [(25, 2), (999, 8), (13, 1)])
+def test_mask_compiled_to_machine_code_is_the_mask(size):
+    """Sizes that are no multiple of a vector: index arithmetic that overflows corrupts memory."""
+    seed = torch.tensor(2**62 + 12345)
+    compiled = torch.compile(lambda seed: keep_mask(seed, *size, 0.5))
+    assert torch.equal(compiled(seed), keep_mask(seed, *size, 0.5))
+
+
+def test_a_seed_may_be_a_number_and_must_be_one():
+    on = graph("random")
+    t = inputs("additive", on, 2, 3)
+    by_tensor = additive_attention(on, **t, dropout=0.5, seed=torch.tensor(7))
+    assert torch.equal(additive_attention(on, **t, dropout=0.5, seed=7), by_tensor)
+    for seed in (0.5, torch.arange(3)):
+        with pytest.raises(InputError, match=r"seed has dtype .*; expected one int64 number"):
+            additive_attention(on, **t, dropout=0.5, seed=seed)
 
 
 @pytest.mark.parametrize(
