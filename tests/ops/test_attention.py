@@ -1,6 +1,8 @@
 """The operators against the papers' equations evaluated edge by edge, and what a caller may do."""
 
 import math
+import os
+import shutil
 
 import pytest
 import torch
@@ -317,6 +319,9 @@ def test_compiled_in_one_piece(operator):
     assert all(torch.isfinite(v.grad).all() for v in t.values())
 
 
+@pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="torch.compile needs a C++ compiler"
+)
 @pytest.mark.parametrize("size", [(25, 2), (999, 8), (13, 1)])
 def test_mask_compiled_to_machine_code_is_the_mask(size):
     """Sizes that are no multiple of a vector: index arithmetic that overflows corrupts memory."""
