@@ -4,10 +4,7 @@ PyG's behaviours that surprise are kept too, and said aloud once (`warn_once`). 
 cannot serve (explanation masks, hooks inside message passing, other aggregations) goes PyG's way.
 """
 
-import functools
 import inspect
-import sys
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +18,12 @@ from torch_geometric.utils.sparse import set_sparse_value
 
 from gat.errors import InputError
 from gat.graph import Graph, graph_of, loop_features
+from gat.notices import warn_once
 
 __all__ = [
     "AttentionMixin",
     "check_features",
     "extend_signature",
-    "warn_once",
 ]
 
 # Methods of message passing that a subclass, or an instance, may replace.
@@ -37,18 +34,6 @@ HOOKS = tuple(
     for step in ("propagate", "message", "aggregate", "message_and_aggregate", "edge_update")
     for when in ("_pre", "")
 )
-
-
-@functools.cache
-def warn_once(message: str) -> None:
-    """Warn with this sentence the first time it is said, at the first line that is not torch's,
-    PyG's or ours."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
-        ("gat.", "torch.", "torch_geometric.")
-    ):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def extend_signature(base: type) -> Callable[[type], type]:

@@ -4,7 +4,6 @@ A backend asked for by name runs or says why it cannot; only ``auto`` chooses. T
 named X is the module `gat.ops.X`, with one function per operator ("additive", "gatv2", "dot").
 """
 
-import functools
 import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -51,8 +50,9 @@ def implementation(operator: str, backend: str | None, device: torch.device) -> 
     name = _chosen if backend is None else backend
     check_name(name)
     if name == "auto":
+        # The library computes nothing yet, but a user should learn now that it is missing.
         if device.type == "cpu" and not torch.compiler.is_compiling():
-            _notice_once()
+            cpu.notice_if_missing()
         name = "reference"
     if name == "reference":
         return getattr(reference, operator)
@@ -66,12 +66,6 @@ def implementation(operator: str, backend: str | None, device: torch.device) -> 
 def check_name(name: str) -> None:
     if name not in BACKENDS:
         raise InputError(f"backend is {name!r}; expected one of {', '.join(map(repr, BACKENDS))}")
-
-
-@functools.cache
-def _notice_once() -> None:
-    # The compiled library computes nothing yet, but a user should learn now that it is missing.
-    cpu.notice_if_missing()
 
 
 def _why_not(name: str, operator: str, device: torch.device) -> str:

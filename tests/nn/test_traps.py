@@ -7,7 +7,7 @@ import torch
 
 import gat.nn
 from gat.errors import InputError
-from gat.nn.pyg import warn_once
+from gat.notices import warn_once
 from tests.graphs import GRAPHS
 from tests.nn.twins import NAMES, features
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gat._version import __version__
+from gat.notices import warn_once
 from gat.ops import cpu
 
 SOURCE = Path(cpu.__file__).parent / "version.cpp"
@@ -18,10 +19,10 @@ COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
 @pytest.fixture(autouse=True)
 def _fresh_caches():
     cpu._load.cache_clear()
-    cpu._notice.cache_clear()
+    warn_once.cache_clear()
     yield
     cpu._load.cache_clear()
-    cpu._notice.cache_clear()
+    warn_once.cache_clear()
 
 
 @pytest.fixture(scope="session")

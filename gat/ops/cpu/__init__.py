@@ -6,11 +6,11 @@ notice naming the remedy, given once and only when something asks for the librar
 
 import ctypes
 import functools
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from gat._version import __version__
+from gat.notices import warn_once
 
 __all__ = ["Status", "library", "notice_if_missing", "status"]
 
@@ -52,7 +52,7 @@ def library() -> ctypes.CDLL | None:
     """The loaded library, or None after one notice that says why and names the remedy."""
     found, lib = _load(_folders(), __version__)
     if not found.available:
-        _notice(str(found))
+        warn_once(str(found), RuntimeWarning)
     return lib
 
 
@@ -64,11 +64,6 @@ def notice_if_missing() -> bool:
 def _folders() -> tuple[Path, ...]:
     # An editable install has two: the checkout, and the one that holds what was built.
     return tuple(Path(folder) for folder in __path__)
-
-
-@functools.cache
-def _notice(sentence: str) -> None:
-    warnings.warn(sentence, RuntimeWarning, stacklevel=4)
 
 
 @functools.cache
