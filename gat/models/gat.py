@@ -79,9 +79,8 @@ class GAT(nn.Module):
     ) -> None:
         super().__init__()
         _check_choice("attention", attention, ATTENTIONS)
-        _check_choice("jumping_knowledge", jumping_knowledge, JUMPS)
-        sizes = {"num_layers": num_layers, "hidden_channels": hidden_channels}
-        _check_counts({**sizes, "output_heads": output_heads})
+        counts = {"num_layers": num_layers, "hidden_channels": hidden_channels}
+        _check_counts({**counts, "output_heads": output_heads})
         attend = partial(
             ATTENTIONS[attention],
             dropout=attention_dropout,
@@ -93,30 +92,36 @@ class GAT(nn.Module):
             edge_dim=edge_dim,
         )
         ends_linear = linear_output or jumping_knowledge != "none"
-        width = in_channels
-        self.input: nn.Module | None = None
-        if linear_input:
-            width = hidden_channels
-            self.input = nn.Sequential(nn.Linear(in_channels, width), Activation(activation))
         self.feature_dropout = feature_dropout
         self.input_dropout = feature_dropout if input_dropout is None else input_dropout
-        for name in ("feature_dropout", "input_dropout"):
-            _check_probability(name, getattr(self, name))
+        self._check_dropouts()
+
+        widths = [in_channels]
+        self.input: nn.Module | None = None
+        if linear_input:
+            widths = [hidden_channels]
+            self.input = nn.Sequential(
+                nn.Linear(in_channels, hidden_channels), Activation(activation)
+            )
         self.hidden = nn.ModuleList()
-        widths = []
         for count in _spread(heads, num_layers - (not ends_linear)):
-            conv = attend(width, hidden_channels, count, concat=concat)
+            conv = attend(widths[-1], hidden_channels, count, concat=concat)
             widths.append(hidden_channels * (count if concat else 1))
-            self.hidden.append(HiddenLayer(conv, width, widths[-1], residual, norm, activation))
-            width = widths[-1]
-        self.jump: nn.Module | None = None
-        if jumping_knowledge != "none":
-            self.jump, width = _jump(jumping_knowledge, widths)
+            self.hidden.append(
+                HiddenLayer(conv, widths[-2], widths[-1], residual, norm, activation)
+            )
+        self.jump, width = _jump(jumping_knowledge, widths)
         self.output: nn.Module
         if ends_linear:
             self.output = nn.Linear(width, out_channels)
         else:
             self.output = attend(width, out_channels, output_heads, concat=False)
+
+    def _check_dropouts(self) -> None:
+        for name in ("feature_dropout", "input_dropout"):
+            p = getattr(self, name)
+            if not 0 <= p <= 1:
+                raise InputError(f"{name} is {p}; expected a probability between 0 and 1")
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
@@ -194,11 +199,6 @@ def _check_choice(name: str, value: str, known: Any) -> None:
         raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
 
 
-def _check_probability(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise InputError(f"{name} is {value}; expected a probability between 0 and 1")
-
-
 def _check_counts(counts: dict[str, int]) -> None:
     for name, count in counts.items():
         if count < 1:
@@ -224,12 +224,19 @@ def _skip(kind: str, width_in: int, width_out: int) -> nn.Module | None:
     return nn.Linear(width_in, width_out, bias=False)
 
 
-def _jump(mode: str, widths: list[int]) -> tuple[nn.Module, int]:
-    """The jumping-knowledge layer and its output width."""
-    if mode != "cat" and len(set(widths)) > 1:
+def _jump(mode: str, widths: list[int]) -> tuple[nn.Module | None, int]:
+    """The jumping-knowledge layer, if any, and the width it leaves to the output layer.
+
+    widths: of what enters the hidden layers, then of what each gives.
+    """
+    _check_choice("jumping_knowledge", mode, JUMPS)
+    if mode == "none":
+        return None, widths[-1]
+    hidden = widths[1:]
+    if mode != "cat" and len(set(hidden)) > 1:
         raise InputError(
-            f"jumping_knowledge={mode!r} needs hidden layers of one width, these have {widths}; "
+            f"jumping_knowledge={mode!r} needs hidden layers of one width, these have {hidden}; "
             f"use 'cat' or the same number of heads in every layer"
         )
-    layer = JumpingKnowledge(mode, widths[0], len(widths))
-    return layer, sum(widths) if mode == "cat" else widths[0]
+    layer = JumpingKnowledge(mode, hidden[0], len(hidden))
+    return layer, sum(hidden) if mode == "cat" else hidden[0]

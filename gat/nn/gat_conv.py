@@ -25,12 +25,6 @@ class GATConv(AttentionMixin, pyg.GATConv):
     propagate_type = {"x": OptPairTensor, "alpha": Tensor}  # noqa: RUF012
     edge_updater_type = {"alpha": OptPairTensor, "edge_attr": OptTensor}  # noqa: RUF012
 
-    def __init__(
-        self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._set_extras(value_dropout, symmetric_norm)
-
     def forward(
         self,
         x: Any,

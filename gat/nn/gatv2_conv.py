@@ -26,12 +26,6 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
     propagate_type = {"x": PairTensor, "alpha": Tensor}  # noqa: RUF012
     edge_updater_type = {"x": PairTensor, "edge_attr": OptTensor}  # noqa: RUF012
 
-    def __init__(
-        self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._set_extras(value_dropout, symmetric_norm)
-
     def forward(
         self,
         x: Any,

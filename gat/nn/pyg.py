@@ -72,7 +72,10 @@ class AttentionMixin(MessagePassing):
             if step not in cls._overridden:
                 setattr(cls, step, getattr(MessagePassing, step))
 
-    def _set_extras(self, value_dropout: float, symmetric_norm: bool) -> None:
+    def __init__(
+        self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
         for name, p in (("value_dropout", value_dropout), ("dropout", self.dropout)):
             if not 0 <= p <= 1:
                 raise InputError(f"{name} is {p}; expected a probability between 0 and 1")
