@@ -119,3 +119,7 @@ def test_results_leaves_out_seeds_of_another_configuration_and_says_so(capsys, s
     said = capsys.readouterr().err
     assert "1 result(s) of karate/gat are of another configuration and left out" in said
     assert "| karate/gat | accuracy | 1 |" in (shelf / "RESULTS.md").read_text()
+
+
+def test_readme_and_results_are_what_the_stored_seeds_give():
+    assert main(["results", "--check"]) == 0
