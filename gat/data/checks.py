@@ -94,7 +94,7 @@ def _check_finite(graph: TaskGraph, where: str) -> None:
         raise InputError(
             f"{where}: feature {feature} of node {node} is {float(graph.x[node, feature])}; "
             f"{_some(bad[:, 0].unique())} not finite: clean the features or pass "
-            "check_finite=False"
+            "check_finite=False (on the command line: --set data.check_finite=false)"
         )
 
 
@@ -157,7 +157,8 @@ def _check_overlap(graph: TaskGraph, where: str) -> None:
             nodes = both[both[:, 1] == split, 0]
             raise InputError(
                 f"{where}: {_some(nodes)} of split {split} both in the {first} and in the "
-                f"{second} mask, which leaks; mend the masks or pass allow_overlap=True"
+                f"{second} mask, which leaks; mend the masks or pass allow_overlap=True "
+                "(on the command line: --set data.allow_overlap=true)"
             )
 
 

@@ -50,6 +50,12 @@ def features(
     return np.concatenate(blocks, axis=1).astype(np.float32), notes
 
 
+def _setting(option: str, column: str) -> str:
+    """How to name ``column`` in a list of columns, in Python and on the command line."""
+    value = f'{option}=["{column}"]'
+    return f"{value} (on the command line: --set 'data.files.{value}')"
+
+
 def _number(cell: str) -> float | None:
     try:
         # Python would read 1_000 as a number; other tools do not.
@@ -68,7 +74,7 @@ def _is_numeric(table: Table, name: str, cells: list[str]) -> bool:
     raise InputError(
         f"{table.where(strange[0])}: column {name!r} holds {cells[strange[0]]!r} where a number "
         f"belongs ({len(filled) - len(strange)} of {len(filled)} cells are numbers); mend the "
-        f"cell, or name the column in categorical to read it as texts"
+        f"cell, or read the column as texts, {_setting('categorical', name)}"
     )
 
 
@@ -78,7 +84,7 @@ def _numbers(table: Table, name: str, cells: list[str]) -> np.ndarray:
         if not cell:
             raise InputError(
                 f"{table.where(row)}: the number in column {name!r} is missing; fill it in, "
-                "or leave the column out of features"
+                f"or leave the column out, {_setting('ignore', name)}"
             )
         value = float(cell)
         if not math.isfinite(np.float32(value) if abs(value) < 3e38 else math.inf):
@@ -96,7 +102,8 @@ def _one_hot(table: Table, name: str, cells: list[str]) -> np.ndarray:
     if len(texts) > MAX_CATEGORIES:
         raise InputError(
             f"{table.source}: column {name!r} has {len(texts)} different texts, too many to "
-            f"one-hot encode (at most {MAX_CATEGORIES}); leave it out (ignore) or make it a number"
+            f"one-hot encode (at most {MAX_CATEGORIES}); make it a number, or leave it out, "
+            f"{_setting('ignore', name)}"
         )
     number = {text: position for position, text in enumerate(texts)}
     block = np.zeros((len(cells), len(texts)))

@@ -12,6 +12,7 @@ import torch
 
 from gat.data.catalog import Card
 from gat.data.edges import simple_edges
+from gat.data.tables import unreadable
 from gat.data.task import NodeTask, TaskGraph
 from gat.errors import CorruptDataError
 
@@ -21,7 +22,10 @@ KEYS = ("node_features", "node_labels", "edges", "train_masks", "val_masks", "te
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of the npz file ``path``; CorruptDataError if damaged or if one is pickled."""
+    """Every array of the npz file ``path``; CorruptDataError if damaged or if one is pickled.
+
+    InputError if it may not be read.
+    """
     try:
         with path.open("rb") as stream:
             # numpy would take a file that is not a zip for a pickle.
@@ -32,6 +36,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        # Nothing is wrong with the file: deleting it would be bad advice.
+        raise unreadable(path, error) from None
     except Exception as error:  # zlib, zipfile, struct, header and pickle errors alike
         what = "holds pickled objects" if "allow_pickle" in str(error) else "cannot be read"
         raise CorruptDataError(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gat.data.edges import simple_edges
 from gat.data.npz import read_arrays
-from gat.data.own import Options, from_tables
+from gat.data.own_tables import Options, from_tables
 from gat.data.splits import Masks, fraction_splits
 from gat.data.tables import Table
 from gat.data.task import NodeTask, TaskGraph
@@ -146,7 +146,11 @@ def read_graphml(path: Path, options: Options, name: str) -> NodeTask:
     edges = Table(str(path), ("source", "target"), ends, [f"edge {edge}" for edge in ends])
     task = from_tables(nodes, edges, replace(options, id=id_name), name)
     if graph.is_directed() and not options.directed:
-        task.notes += ("the file's edges are directed; read in both directions (directed=False)",)
+        task.notes += (
+            "the file's edges are directed; read in both directions (directed=False); to keep "
+            "their direction pass directed=True (on the command line: --set "
+            "data.files.directed=true)",
+        )
     return task
 
 

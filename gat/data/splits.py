@@ -44,8 +44,9 @@ def fraction_splits(
 ) -> Masks:
     """Stratified: of each class about ``train`` for training, ``val`` for validation, rest test.
 
-    Every class has a training node. Classes of one or two nodes go to training (and validation),
-    so a part can miss a rare class, but no part is empty while there are three labelled nodes.
+    No part is empty, and every class has a training node wherever both can be had: where there
+    are at least two labelled nodes more than classes. Classes of one or two nodes go to training
+    (and validation), so validation and test can miss a rare class.
     """
     if not (0 < train < 1 and 0 < val < 1 and train + val < 1):
         raise InputError(
@@ -74,9 +75,24 @@ def _stratify(y: np.ndarray, train: float, val: float, rng: np.random.Generator)
             parts, (nodes[:first], nodes[first:second], nodes[second:]), strict=True
         ):
             part.extend(chosen)
-    # Tiny classes may leave validation or test empty: take from the largest part.
+    # Tiny classes may leave validation or test empty: take from the largest part that can spare.
     for needy in (2, 1):
         if not parts[needy]:
-            donor = max(parts, key=len)
-            parts[needy].append(donor.pop())
+            spare = [_spare(y, part, teaches=part is parts[0]) for part in parts]
+            donor = max(range(3), key=lambda part: (spare[part] is not None, len(parts[part])))
+            parts[needy].append(parts[donor].pop(-1 if (at := spare[donor]) is None else at))
     return [np.asarray(part, dtype=np.int64) for part in parts]
+
+
+def _spare(y: np.ndarray, part: list[int], *, teaches: bool) -> int | None:
+    """The place of the last node that ``part`` can give without being empty after it.
+
+    teaches: the part is for training, and must keep a node of every class it has.
+    """
+    if len(part) < 2:
+        return None
+    if not teaches:
+        return len(part) - 1
+    classes, counts = np.unique(y[part], return_counts=True)
+    enough = set(classes[counts > 1].tolist())
+    return next((i for i in reversed(range(len(part))) if int(y[part[i]]) in enough), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gat.errors import InputError
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "check_ids", "read_table", "unreadable"]
 
 INT64 = range(-(2**63), 2**63)
 
@@ -101,6 +101,16 @@ def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, Sequence[str]]]:
         ) from None
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The error for a file that is there but cannot be opened or read, with the system's reason."""
+    return InputError(
+        f"{path} could not be read: {error.strerror or error}; "
+        "check that it is a file and that you may read it"
+    )
 
 
 def _line_of_byte(path: Path) -> int:

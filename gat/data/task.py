@@ -108,16 +108,23 @@ class NodeTask:
         return sum(graph.num_edges for graph in self.graphs)
 
     def part_sizes(self, split: int = 0) -> dict[str, int]:
-        """Nodes of train, val and test in one split, summed over graphs."""
+        """Nodes of train, val and test in one split, summed over graphs.
+
+        InputError for a split that the task does not have.
+        """
+        if not 0 <= split < self.num_splits:
+            raise InputError(
+                f"{self.name} has no split {split}; it has {self.num_splits}, counted from 0"
+            )
         sizes = dict.fromkeys(("train", "val", "test"), 0)
         for graph in self.graphs:
             for part, mask in graph.masks().items():
                 sizes[part] += int(mask[:, split].sum())
         return sizes
 
-    def describe(self) -> dict[str, str | int]:
-        """Names and numbers for a table, in reading order."""
-        sizes = self.part_sizes()
+    def describe(self, split: int = 0) -> dict[str, str | int]:
+        """Names and numbers for a table, in reading order; the sizes of the parts of ``split``."""
+        sizes = self.part_sizes(split)
         return {
             "name": self.name,
             "graphs": len(self.graphs),

@@ -151,3 +151,16 @@ def a_task() -> Callable[..., NodeTask]:
         return NodeTask("ring", (graph,), num_classes, metric, multilabel)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def write_csv(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
+    """Writes nodes.csv and edges.csv (text or bytes); the paths come back as edges, nodes."""
+
+    def files(nodes: str | bytes, edges: str | bytes) -> tuple[Path, Path]:
+        paths = tmp_path / "edges.csv", tmp_path / "nodes.csv"
+        for path, content in zip(paths, (edges, nodes), strict=True):
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return paths
+
+    return files

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gat.data import load
-from gat.errors import CorruptDataError, DownloadError, InputError, MissingDependencyError
+from gat.data import card, load
+from gat.errors import CorruptDataError, DownloadError, InputError
 
 # nodes, columns of edge_index, features, classes, splits: as published (see the cards)
 PUBLISHED = {
@@ -141,12 +141,13 @@ def test_load_of_an_unknown_name_is_an_input_error():
         load("corra")
 
 
-def test_load_of_ogb_without_the_package_names_the_extra(monkeypatch):
-    from gat.data import ogb
-
-    monkeypatch.setattr(ogb, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install graph-attention\[ogb\]"):
-        load("ogbn-arxiv")
+@pytest.mark.parametrize("name", ["ogbn-arxiv", "ogbn-products", "ogbn-proteins"])
+def test_load_of_ogb_says_first_that_it_cannot_be_read_yet(name):
+    with pytest.raises(InputError, match=f"cannot read {name} yet, nor any other OGB") as caught:
+        load(name)
+    # Whether the package ogb is there or not: installing it would be in vain.
+    assert "install" not in str(caught.value)
+    assert "cannot read" in (card(name).notes or "")
 
 
 def test_load_refuses_files_that_are_not_the_published_data_set(gat_data, tmp_path, a_card):

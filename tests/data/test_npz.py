@@ -2,13 +2,14 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gat.data.loading import load_card
 from gat.data.npz import read_arrays
-from gat.errors import CorruptDataError
+from gat.errors import CorruptDataError, InputError
 
 
 @pytest.fixture
@@ -105,3 +106,12 @@ def test_read_arrays_refuses_a_flipped_bit(tmp_path):
     path.write_bytes(content)
     with pytest.raises(CorruptDataError, match="Bad CRC-32"):
         read_arrays(path)
+
+
+def test_npz_that_may_not_be_read_is_not_called_corrupt(tmp_path, monkeypatch):
+    def refuse(self, *rest, **named):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"x\.npz could not be read: Permission denied"):
+        read_arrays(tmp_path / "x.npz")

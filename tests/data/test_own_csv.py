@@ -31,14 +31,11 @@ gus,hal
 
 
 @pytest.fixture
-def write(tmp_path):
-    """Writes nodes.csv and edges.csv (text or bytes) and returns their paths."""
+def write(write_csv):
+    """Writes nodes.csv and edges.csv, by default the above, and returns edges and nodes."""
 
     def files(nodes=NODES, edges=EDGES) -> tuple[Path, Path]:
-        paths = tmp_path / "edges.csv", tmp_path / "nodes.csv"
-        for path, content in zip(paths, (edges, nodes), strict=True):
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return paths
+        return write_csv(nodes, edges)
 
     return files
 
@@ -250,7 +247,7 @@ def test_from_files_lists_the_first_five_unknown_nodes(write):
         InputError,
         match=r"8 edges name nodes that are not in .*nodes\.csv: 'x0' \(line 9\), "
         r"'x1' \(line 10\), 'x2' \(line 11\), "
-        r"'x3' \(line 12\), 'x4' \(line 13\) and 2 more\. .*unknown='drop'",
+        r"'x3' \(line 12\), 'x4' \(line 13\) and 2 more\. Add them, or drop these",
     ):
         from_files(*write(edges=edges), "group")
 

@@ -42,3 +42,9 @@ def test_read_table_of_any_bytes_reads_or_refuses(tmp_path_factory, content):
         said = "x.csv"
         assert all(len(row) == len(table.header) for row in table.rows)
     assert "x.csv" in said
+
+
+def test_read_table_of_what_cannot_be_opened_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"could not be read: Is a directory") as caught:
+        read_table(tmp_path)
+    assert str(tmp_path) in str(caught.value)

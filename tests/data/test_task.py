@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gat.data import NodeTask, TaskGraph, normalize_features
@@ -157,6 +157,42 @@ def test_task_describes_itself(a_task):
     assert said["train/val/test"] == "2/2/2"
 
 
+def two_splits(*rows: tuple[int, int]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.bool)
+
+
+def test_task_describes_the_split_asked_for(a_task):
+    task = a_task(
+        train_mask=two_splits((1, 1), (1, 0), (0, 0), (0, 0), (0, 0), (0, 0)),
+        val_mask=two_splits((0, 0), (0, 1), (1, 1), (1, 1), (0, 0), (0, 0)),
+        test_mask=two_splits((0, 0), (0, 0), (0, 0), (0, 0), (1, 1), (1, 0)),
+    )
+    assert task.describe()["train/val/test"] == "2/2/2"
+    assert task.describe(split=1)["train/val/test"] == "1/3/1"
+
+
+@pytest.mark.parametrize("split", [1, -1])
+def test_task_refuses_a_split_it_does_not_have(a_task, split):
+    for ask in (a_task().describe, a_task().part_sizes):
+        with pytest.raises(
+            InputError, match=rf"ring has no split {split}; it has 1, counted from 0"
+        ):
+            ask(split)
+
+
+def test_validate_names_the_settings_of_the_command_line_too(a_task):
+    with pytest.raises(
+        InputError, match=r"check_finite=False \(on .*: --set data\.check_finite=false\)"
+    ):
+        a_task(x=torch.full((6, 3), float("nan"))).validate()
+    with pytest.raises(
+        InputError, match=r"allow_overlap=True \(on .*: --set data\.allow_overlap=true\)"
+    ):
+        a_task(test_mask=column(0, 1, 0, 0, 1, 1)).validate()
+
+
+# No deadline: the first sum of a process can take long.
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=8))
 def test_normalize_features_sums_rows_to_one_and_leaves_zero_rows(rows):
     x = torch.tensor(rows, dtype=torch.float32)
