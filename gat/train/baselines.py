@@ -24,12 +24,16 @@ def baselines(
 ) -> dict[str, float]:
     """Test scores by name, fractions in 0..1. Label spreading only where the graph has the test
     nodes beside the training nodes and each node has one class. ``normalize``: of the features, as
-    ``data.normalize_features``.
+    ``data.normalize_features``. NaN where the split has no test nodes.
     """
     if not 0 <= split < task.num_splits:
         raise InputError(f"{task.name}: split must be 0 to {task.num_splits - 1}, got {split}")
+    spreads = not task.inductive and not task.multilabel
+    if not any(bool(graph.test_mask[:, split].any()) for graph in task.graphs):
+        names = ("logistic regression", "label spreading") if spreads else ("logistic regression",)
+        return dict.fromkeys(names, float("nan"))
     scores = {"logistic regression": logistic_regression(task, split, normalize=normalize)}
-    if not task.inductive and not task.multilabel:
+    if spreads:
         scores["label spreading"] = label_spreading(task, split)
     return scores
 

@@ -60,7 +60,12 @@ def make_batches(
             f"got {config.split}"
         )
     batches = [_batch(graph, config, device) for graph in task.graphs]
-    # Several graphs are joined, and torch multiplies sparse matrices in float32 and wider only.
+    if config.features == "sparse" and task.inductive:
+        raise InputError(
+            f"{task.name} is several graphs, whose features are joined densely; set data.features "
+            f'to "auto" or "dense"'
+        )
+    # torch multiplies sparse matrices in float32 and wider only.
     if config.features == "dense" or task.inductive or precision != "float32":
         return batches
     return [replace(batch, x=_maybe_sparse(batch.x, config.features)) for batch in batches]

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ __all__ = ["Checkpoint", "SaveError", "clean", "exists", "load", "save", "write_
 
 MANIFEST = "checkpoint.json"
 FORMAT = 1
+# Checkpoints, and a run's files on their way to their names; nobody else's "checkpoint-best".
+OURS = re.compile(
+    r"checkpoint-\d{6,}\.safetensors|"
+    r"\.(checkpoint-\d{6,}\.safetensors|checkpoint\.json|config\.toml|log\.jsonl|metrics\.json|"
+    r"versions\.json)\.tmp"
+)
 
 
 class SaveError(GatError, OSError):
@@ -88,9 +95,8 @@ def load(folder: Path) -> Checkpoint:
 
 def clean(folder: Path) -> list[Path]:
     """Remove what a process that died while saving left behind; call it holding the lock."""
-    kept = {MANIFEST, _manifest(folder)["file"] if exists(folder) else ""}
-    strays = [p for p in folder.glob("checkpoint-*.safetensors") if p.name not in kept]
-    strays += folder.glob(".*.tmp")
+    kept = _manifest(folder)["file"] if exists(folder) else ""
+    strays = [p for p in folder.iterdir() if OURS.fullmatch(p.name) and p.name != kept]
     for path in strays:
         path.unlink(missing_ok=True)
     return strays

@@ -259,6 +259,15 @@ class TrainConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _sparse_is_float32(self) -> Self:
+        if self.data.features == "sparse" and self.precision != "float32":
+            raise ValueError(
+                'data.features = "sparse" needs precision = "float32", since torch multiplies '
+                "sparse matrices in float32 and wider only"
+            )
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """The resolved configuration as JSON values; ``TrainConfig(**values)`` reads it."""
         return self.model_dump(mode="json")

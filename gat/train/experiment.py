@@ -8,15 +8,18 @@ import difflib
 import multiprocessing
 import os
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gat.errors import ConfigError, GatError, InputError
+from gat.errors import ConfigError, GatError, InputError, RunLockedError
 from gat.shelf import shelf
 from gat.train.config import TrainConfig
 from gat.train.results import (
@@ -134,27 +137,52 @@ def reproduce(
     with the same configuration and versions are kept, unless ``fresh``. jobs: processes.
     on_seed(result, kept) is called after each; on_epoch goes to the trainer (one process only).
     """
+    from gat.data import card
+
     entry = experiment(name)
     count = entry.seeds if seeds is None else seeds
     if count < 1 or jobs < 1:
         raise InputError(f"seeds and jobs must be at least 1, got {count} and {jobs}")
     folder = results_folder(output) / name
-    num_splits = _num_splits(entry, root) if entry.vary_split else 1
+    num_splits = card(entry.dataset).splits if entry.vary_split else 1
     configs = {seed: entry.config_of(seed, num_splits) for seed in range(count)}
     found: dict[int, SeedResult] = {}
-    for seed, config in configs.items():
-        kept = None if fresh else SeedResult.read(folder, seed)
-        if kept is not None and kept.stands_for(config, versions()):
-            found[seed] = kept
+    with _locked(folder, name):
+        for seed, config in configs.items():
+            kept = None if fresh else SeedResult.read(folder, seed)
+            if kept is not None and kept.stands_for(config, versions()):
+                found[seed] = kept
+                if on_seed:
+                    on_seed(kept, True)
+        todo = [
+            (name, configs[seed], root, entry.baselines) for seed in configs if seed not in found
+        ]
+        for result in _results(todo, jobs, on_epoch):
+            result.write(folder)
+            found[result.seed] = result
             if on_seed:
-                on_seed(kept, True)
-    todo = [(name, configs[seed], root, entry.baselines) for seed in configs if seed not in found]
-    for result in _results(todo, jobs, on_epoch):
-        result.write(folder)
-        found[result.seed] = result
-        if on_seed:
-            on_seed(result, False)
+                on_seed(result, False)
     return Summary(name, tuple(found[seed] for seed in sorted(found)))
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    """Two reproductions into one folder would both train every seed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunLockedError(
+            f"another process is reproducing {name} into {folder}; wait for it to end, or choose "
+            "another folder with --output"
+        ) from None
+    try:
+        yield
+    finally:
+        # The folder is part of the checkout: only results stay in it.
+        lock.release()
+        (folder / ".lock").unlink(missing_ok=True)
 
 
 def results_folder(output: Path | None = None) -> Path:
@@ -164,12 +192,6 @@ def results_folder(output: Path | None = None) -> Path:
     experiments = shelf("experiments")
     in_checkout = (experiments.parent / "pyproject.toml").is_file()
     return experiments / "results" if in_checkout else Path("gat-results")
-
-
-def _num_splits(entry: Experiment, root: str | None) -> int:
-    from gat.data import card
-
-    return card(entry.dataset).splits
 
 
 # Experiment, configuration, folder of data, whether baselines are wanted.
@@ -183,12 +205,15 @@ def _results(
         for task in todo:
             yield run_one(task, on_epoch)
         return
+    from gat.ops.cpu import notice_if_missing
+
     jobs = min(jobs, len(todo))
     # spawn: a forked child of a process that has used torch's threads may hang.
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(jobs, context, _set_threads, (threads,)) as pool:
+    notice_if_missing()
+    with ProcessPoolExecutor(jobs, context, _prepare_worker, (threads,)) as pool:
         try:
             for future in as_completed([pool.submit(run_one, task) for task in todo]):
                 yield future.result()
@@ -205,10 +230,12 @@ def _results(
             raise
 
 
-def _set_threads(threads: int) -> None:
+def _prepare_worker(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    # Said once, by the process that started this one.
+    warnings.filterwarnings("ignore", "compiled CPU library", RuntimeWarning)
 
 
 def run_one(task: Task, on_epoch: Callable[..., None] | None = None) -> SeedResult:

@@ -24,21 +24,21 @@ def fit(session: Session, folder: RunFolder | None, on_epoch: OnEpoch | None) ->
     if at.stopped_by:
         return
     saver = _Saver(session, folder)
-    with SignalWatch() as watch:
-        while not at.stopped_by:
-            try:
+    try:
+        with SignalWatch() as watch:
+            while not at.stopped_by:
                 complete = session.train_epoch(lambda: watch.received is not None)
                 record = session.end_epoch(saver.seconds()) if complete else None
-            except NonFiniteLossError as error:
-                _note_fault(session, folder, error)
-                raise
-            if record is not None:
-                _report(record, folder, on_epoch)
-            if watch.received is not None:
-                saver.save()
-                _leave(watch.received, session, folder)
-            saver.save_if_due()
-        saver.save()
+                if record is not None:
+                    _report(record, folder, on_epoch)
+                if watch.received is not None:
+                    saver.save()
+                    _leave(watch.received, session, folder)
+                saver.save_if_due()
+            saver.save()
+    except NonFiniteLossError as error:
+        _note_fault(session, folder, error)
+        raise
 
 
 def _report(record: EpochRecord, folder: RunFolder | None, on_epoch: OnEpoch | None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from gat.errors import CorruptDataError
+from gat.errors import ConfigError, CorruptDataError
 from gat.train.checkpoint import write_atomically
 from gat.train.config import TrainConfig
 from gat.train.run import versions as run_versions
@@ -87,7 +87,12 @@ class SeedResult:
 
     def stands_for(self, config: TrainConfig, versions: Mapping[str, str]) -> bool:
         """Whether a run of ``config`` with these versions would only repeat this one."""
-        return self.config == _portable(config.to_dict()) and self.versions == dict(versions)
+        try:
+            # Read again, so that a setting newer than the result has its default.
+            mine = _portable(TrainConfig(**self.config).to_dict())
+        except ConfigError:
+            return False
+        return mine == _portable(config.to_dict()) and self.versions == dict(versions)
 
     def write(self, folder: Path) -> Path:
         """Store as ``folder/seed-NNN.json``; a reader never sees half a file."""
@@ -200,23 +205,29 @@ def _row(entry: Any, summary: Summary) -> str:
 
 
 def _section(entry: Any, summary: Summary) -> list[str]:
-    first, results = summary.results[0], summary.results
+    results = summary.results
     rows = [*([entry.published] if entry.published else []), *entry.also]
     sources = [f"- {row} ({row.metric}): {row.source} ({row.url})" for row in rows]
     seeds = ", ".join(f"{100 * result.test:.2f}" for result in results)
     beside = ", ".join(f"{name} {mean:.2f}" for name, mean in summary.baselines().items())
     commits = sorted({(result.commit or "unknown")[:10] for result in results})
     minutes = sum(result.seconds for result in results) / 60
-    used = ", ".join(f"{name} {version}" for name, version in first.versions.items())
-    computer = ", ".join(f"{key} {value}" for key, value in first.machine.items())
+    changed = " (with uncommitted changes)" if any(r.uncommitted_changes for r in results) else ""
     return [
         f"## {entry.name}: {entry.title}",
         *([entry.notes, ""] if entry.notes else []),
         *([*sources, ""] if sources else []),
         *([f"On the same splits: {beside}."] if beside else []),
         f"Test by seed, from 0: {seeds}.",
-        f"{minutes:.1f} minutes of training; {computer}; {used}; commit {', '.join(commits)}.",
+        f"{minutes:.1f} minutes of training on {_distinct(r.machine for r in results)}, with "
+        f"{_distinct(r.versions for r in results)}; commit {', '.join(commits)}{changed}.",
     ]
+
+
+def _distinct(facts: Iterable[Mapping[str, Any]]) -> str:
+    """Each different set of facts once: the runs may come from several machines."""
+    texts = [", ".join(f"{key} {value}" for key, value in each.items()) for each in facts]
+    return " and ".join(dict.fromkeys(texts))
 
 
 def versions() -> dict[str, str]:

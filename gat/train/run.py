@@ -25,7 +25,11 @@ from torch import nn
 from gat.errors import RunLockedError
 from gat.train import checkpoint
 
-__all__ = ["EpochRecord", "RunFolder", "RunResult", "new_run_dir", "versions"]
+__all__ = ["LOCK", "EpochRecord", "RunFolder", "RunResult", "new_run_dir", "versions"]
+
+
+# The first file of a run; it stays, so its presence tells a run's folder from any other.
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class RunResult:
     """What a run came to. ``metric`` names what train, val and test are; fractions in 0..1.
 
     They are of the weights kept at ``best_epoch``. ``epochs``: how many were trained; ``seconds``:
-    of training; ``stopped_by``: "patience" or "epochs". ``model`` has the kept weights.
+    of training; ``stopped_by``: "patience", "epochs", or "" for a run still unfinished; ``model``
+    has the kept weights.
     """
 
     metric: str
@@ -111,7 +116,7 @@ class RunFolder:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(self.path / ".lock", timeout=0)
+            self._lock = FileLock(self.path / LOCK, timeout=0)
             self._lock.acquire()
         except Timeout:
             raise RunLockedError(

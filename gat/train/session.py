@@ -24,7 +24,9 @@ from gat.train.run import EpochRecord
 from gat.train.step import Score, evaluate_batches, train_step
 from gat.train.stopping import make_stopping
 
-__all__ = ["Position", "Session", "build_model", "load_weights"]
+__all__ = ["Position", "Session", "build_model", "check_same_data", "load_weights"]
+
+REMEDY = 'lower optimizer.lr, clip gradients ([clip] name = "norm"), or look at the features'
 
 
 @dataclass
@@ -129,7 +131,12 @@ class Session:
             self.model.load_state_dict(self.best)
 
     def checkpoint(self) -> Checkpoint:
-        """All that the rest of the run depends on."""
+        """All that the rest of the run depends on. NonFiniteLossError for weights beyond repair."""
+        for name, parameter in self.model.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise NonFiniteLossError(
+                    f"{name} is no longer finite after epoch {self.at.epoch}; {REMEDY}"
+                )
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"best/{k}": v for k, v in self.best.items()}
         optimizer = self.optimizer.state_dict()
@@ -150,12 +157,7 @@ class Session:
 
     def restore(self, saved: Checkpoint) -> None:
         """Continue from ``checkpoint``; nothing is changed unless everything fits."""
-        if saved.meta["task"] != fingerprint(self.task):
-            raise CheckpointMismatchError(
-                f"the checkpoint was trained on other data than {self.task.name!r} as it is now "
-                "(its edges, features, labels or splits differ); pass the task it was trained "
-                "on, or train anew in another folder"
-            )
+        check_same_data(saved, self.task)
         load_weights(self.model, saved.part("model"))
         self.best = {k: v.to(self.device) for k, v in saved.part("best").items()}
         state: dict[int, dict[str, Tensor]] = {}
@@ -183,7 +185,17 @@ class Session:
             return loss
         raise NonFiniteLossError(
             f"the {kind} loss is {loss} in epoch {self.at.epoch + 1}, after step {self.at.step}; "
-            'lower optimizer.lr, clip gradients ([clip] name = "norm"), or look at the features'
+            f"{REMEDY}"
+        )
+
+
+def check_same_data(saved: Checkpoint, task: NodeTask) -> None:
+    """Refuse a task that is not, to the last edge, label and split, what the run was trained on."""
+    if saved.meta["task"] != fingerprint(task):
+        raise CheckpointMismatchError(
+            f"the checkpoint was trained on other data than {task.name!r} as it is now "
+            "(its edges, features, labels or splits differ); pass the task it was trained on, or "
+            "train anew in another folder"
         )
 
 

@@ -16,12 +16,13 @@ from gat.train.config import DataConfig, TrainConfig
 from gat.train.config_files import dump_toml, load_config
 from gat.train.loop import OnEpoch, fit
 from gat.train.optim import Clipper
-from gat.train.run import RunFolder, RunResult
-from gat.train.session import Session, build_model, load_weights
+from gat.train.run import LOCK, RunFolder, RunResult
+from gat.train.session import Session, build_model, check_same_data, load_weights
 
 __all__ = ["evaluate", "load_task", "train"]
 
-# What may differ on resuming: these change where and how long a run goes on, not what it computes.
+# What may differ on resuming: these change where and how long a run goes on, not what it computes
+# (but the last epoch is always evaluated, also between two that are due).
 FREE_ON_RESUME = ("epochs", "checkpoint", "device", "data.root", "data.download")
 
 
@@ -78,14 +79,20 @@ def train(
 def evaluate(run_dir: str | Path, *, task: NodeTask | None = None) -> RunResult:
     """Score the weights a run kept, on all parts; ``result.model`` has them.
 
-    A run still training may be evaluated. Raises InputError where there is no run.
+    task: scored on instead of the data of the run's configuration, which must be as it was. A run
+    still training may be evaluated; its ``stopped_by`` is "". Raises InputError where there is no
+    run, CheckpointMismatchError where its data have changed.
     """
     path = Path(run_dir)
     if not checkpoint.exists(path):
         raise InputError(f"{path} holds no checkpoint; expected the folder of a run of gat train")
     saved = checkpoint.load(path)
     config = TrainConfig(**saved.meta["config"])
-    task = _checked(task or load_task(config.data), config.data)
+    if task is None:
+        task = _checked(load_task(config.data), config.data)
+        check_same_data(saved, task)
+    else:
+        task = _checked(task, config.data)
     with generators.borrowed():
         session = Session(config, task, _device("auto" if config.device != "cpu" else "cpu"))
     load_weights(session.model, saved.part("best") or saved.part("model"))
@@ -115,6 +122,12 @@ def _refuse_strangers(path: Path, config: TrainConfig | None, resume: bool) -> N
         raise InputError(
             f"{path} already holds a run; continue it with resume (gat train --resume {path}) or "
             "choose another folder"
+        )
+    others = [] if has_run or (path / LOCK).exists() or not path.is_dir() else list(path.iterdir())
+    if others:
+        raise InputError(
+            f"{path} holds files that are not a run's ({others[0].name}), which training could "
+            "overwrite; choose a new or an empty folder"
         )
     if resume and config is None and not has_run and not (path / "config.toml").exists():
         raise InputError(f"{path} holds no run to resume; check the path, or give a configuration")

@@ -1,5 +1,7 @@
 """Baselines beside scikit-learn used directly, on the same split."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,13 @@ def test_baselines_survive_one_class_and_missing_classes(toy: NodeTask) -> None:
     toy.graphs[0].y[:12] = 0
     share = float((toy.graphs[0].y[26:] == 0).float().mean())
     assert baselines(toy) == {"logistic regression": share, "label spreading": share}
+
+
+def test_baselines_without_test_nodes_are_nan(toy: NodeTask) -> None:
+    toy.graphs[0].test_mask[:] = False
+    scores = baselines(toy)
+    assert list(scores) == ["logistic regression", "label spreading"]
+    assert all(math.isnan(score) for score in scores.values())
 
 
 def test_baselines_by_roc_auc(toy: NodeTask) -> None:

@@ -251,8 +251,9 @@ def test_failed_save_keeps_the_old_checkpoint(
 
 def test_clean_removes_only_strays(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, numbered(4))
-    kept = {path.name for path in tmp_path.iterdir()} | {"mine.safetensors", "log.jsonl"}
-    for name in ("mine.safetensors", "log.jsonl"):
+    mine = {"mine.safetensors", "checkpoint-best.safetensors", ".notes.tmp", "log.jsonl"}
+    kept = {path.name for path in tmp_path.iterdir()} | mine
+    for name in mine:
         (tmp_path / name).touch()
     for name in ("checkpoint-000009.safetensors", ".checkpoint.json.tmp"):
         (tmp_path / name).touch()

@@ -147,6 +147,11 @@ def test_model_config_has_the_models_choices(field: str, known: Any) -> None:
     assert set(get_args(ModelConfig.model_fields[field].annotation)) == set(known)
 
 
+def test_sparse_features_need_float32() -> None:
+    with pytest.raises(ConfigError, match=r'data\.features = "sparse" needs precision = "float32"'):
+        TrainConfig(data={"features": "sparse"}, precision="bfloat16")
+
+
 def test_updated_changes_and_checks() -> None:
     config = TrainConfig().updated(seed=3, **{"data.split": 1})
     assert (config.seed, config.data.split, config.epochs) == (3, 1, TrainConfig().epochs)

@@ -79,6 +79,37 @@ def test_train_over_a_run_is_refused(toy: NodeTask, config: TrainConfig, tmp_pat
         train(config, tmp_path, task=toy)
 
 
+def test_folder_of_somebody_else_is_refused_untouched(
+    toy: NodeTask, config: TrainConfig, tmp_path: Path
+) -> None:
+    for name in ("checkpoint-000500.safetensors", "config.toml", "metrics.json"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=r"holds files that are not a run's .*choose a new or an"):
+        train(config, tmp_path, task=toy)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_weights_that_are_not_finite_are_never_saved(
+    toy: NodeTask, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = session.evaluate_batches, 0
+
+    def spoiling_after(model: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        scores = real(model, *args, **kwargs)
+        if count == 6:
+            torch.nn.init.constant_(next(model.parameters()), torch.inf)
+        return scores
+
+    monkeypatch.setattr(session, "evaluate_batches", spoiling_after)
+    with pytest.raises(NonFiniteLossError, match="is no longer finite after epoch 6; lower"):
+        train(config, tmp_path, task=toy)
+    assert checkpoint.load(tmp_path).meta["position"]["epoch"] == 3
+    assert "no longer finite" in read_log(tmp_path)[-1]["error"]
+
+
 def test_locked_folder_is_refused(toy: NodeTask, config: TrainConfig, tmp_path: Path) -> None:
     with (
         FileLock(tmp_path / ".lock"),

@@ -76,6 +76,11 @@ def test_mostly_zero_features_are_multiplied_as_sparse(
     assert torch.allclose(forward(model, batch), forward(model, dense), atol=1e-6)
 
 
+def test_sparse_features_of_several_graphs_are_refused(toy_graphs: NodeTask) -> None:
+    with pytest.raises(InputError, match=r"toys is several graphs, .* set data\.features to"):
+        make_batches(toy_graphs, DataConfig(features="sparse"), CPU)
+
+
 def test_undirected_adds_what_is_missing() -> None:
     edges = torch.tensor([[0, 1, 2], [1, 0, 3]])
     mask = torch.eye(4, dtype=torch.bool)

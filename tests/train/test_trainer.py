@@ -1,5 +1,6 @@
 """train, evaluate and the run folder: what is written, what is refused, what a fault leaves."""
 
+import dataclasses
 import json
 import random
 import sys
@@ -14,13 +15,14 @@ import pytest
 import torch
 
 from gat.data import NodeTask
-from gat.errors import InputError
+from gat.errors import CheckpointMismatchError, InputError
 from gat.train import (
     TrainConfig,
     evaluate,
     load_config,
     new_run_dir,
     train,
+    trainer,
 )
 from gat.train import run as run_module
 
@@ -119,6 +121,21 @@ def test_evaluate_does_not_take_other_data_for_the_task(
     train(config, tmp_path, task=toy)
     with pytest.raises(InputError, match="toy"):
         evaluate(tmp_path)
+
+
+def test_evaluate_refuses_data_that_changed_since_training(
+    toy: NodeTask, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config, tmp_path, task=toy)
+    order = torch.randperm(40)
+    graph = toy.graphs[0]
+    shuffled = dataclasses.replace(graph, x=graph.x[order])
+    changed = dataclasses.replace(toy, graphs=(shuffled,))
+    monkeypatch.setattr(trainer, "load_task", lambda config: changed)
+    with pytest.raises(CheckpointMismatchError, match="was trained on other data than 'toy' as it"):
+        evaluate(tmp_path)
+    monkeypatch.setattr(trainer, "load_task", lambda config: toy)
+    assert evaluate(tmp_path).epochs == 12
 
 
 def test_evaluate_of_no_run_is_refused(tmp_path: Path) -> None:

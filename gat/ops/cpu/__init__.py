@@ -39,7 +39,8 @@ class Status:
             return f"compiled CPU library gat_cpu {self.version}: loaded from {self.path}"
         return (
             f"compiled CPU library not used: {self.reason}; attention on the CPU runs through "
-            f"torch, which is slower on large graphs. To mend it, {self.remedy}"
+            f"torch, which is slower on large graphs than the kernels that are to come in it. "
+            f"To mend it, {self.remedy}"
         )
 
 
