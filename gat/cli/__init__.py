@@ -12,11 +12,16 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``gat`` with these arguments (default: the process's) and return its exit code."""
-    from gat._version import __version__
     from gat.cli.faults import guarded
-    from gat.cli.options import parse
 
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    from gat._version import __version__
+    from gat.cli.options import parse
+
     if arguments[:1] == ["--version"]:
         print(f"gat {__version__}")
         return 0
@@ -25,4 +30,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         # --help leaves with 0, a usage error with 2.
         return stop.code if isinstance(stop.code, int) else 2
-    return guarded(options.run)
+    options.run()
+    return 0

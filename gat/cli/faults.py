@@ -20,15 +20,15 @@ class _Terminated(BaseException):
     """SIGTERM outside training; a BaseException, so that no handler on the way swallows it."""
 
 
-def guarded(run: Callable[[], None]) -> int:
-    """Call ``run`` and return the exit code for how it ended."""
+def guarded(run: Callable[[], int | None]) -> int:
+    """Call ``run`` and return the exit code: its own, or the one for how it failed."""
     before = _on_sigterm(_raise_terminated)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            run()
+            code = run()
             sys.stdout.flush()
-        return 0
+        return code or 0
     except GatError as error:
         print(f"gat: {error}", file=sys.stderr)
         return error.exit_code

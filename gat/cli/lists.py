@@ -19,7 +19,12 @@ def datasets_command(options: Datasets) -> None:
 
     if options.name is None:
         rows = [[c.name, c.title, *_counts(c.counts), c.metric, c.splits] for c in cards().values()]
-        table(["name", "what", "nodes", "edges", "features", "classes", "metric", "splits"], rows)
+        table(
+            ["name", "what", "nodes", "edges", "features", "classes", "metric", "splits"],
+            rows,
+            wide="what",
+            spare=("splits", "features", "metric", "edges"),
+        )
         return
     facts = card(options.name).model_dump(exclude_none=True)
     files = facts.pop("files", ())
@@ -74,7 +79,12 @@ def results_command(options: Results) -> None:
     if readme.is_file():
         old = readme.read_text(encoding="utf-8")
         block = markdown(rows)
-        texts[readme] = README_TABLE.sub(lambda m: f"{m[1]}{block}\n{m[2]}", old)
+        texts[readme], found_markers = README_TABLE.subn(lambda m: f"{m[1]}{block}\n{m[2]}", old)
+        if not found_markers:
+            raise InputError(
+                f"{readme} has no place for the results; put the lines <!-- results --> and "
+                "<!-- /results --> where the table is to stand"
+            )
     _write(texts, check=options.check)
 
 

@@ -3,13 +3,14 @@
 Importing this is quick; each ``run`` imports what it needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.constructors import PrimitiveConstructorSpec
 
 __all__ = ["Datasets", "Evaluate", "Reproduce", "Results", "Train", "parse"]
 
@@ -23,9 +24,28 @@ def _given(metavar: str | None, hint: str = "") -> Any:
     return arg(metavar=metavar, help_behavior_hint=hint)
 
 
+def _parsed(convert: Callable[[str], Any], expected: str) -> PrimitiveConstructorSpec[Any]:
+    """How tyro is to read one value; its own sentence for ``int | None`` speaks of types."""
+
+    def read(texts: list[str]) -> Any:
+        try:
+            return convert(texts[0])
+        except ValueError:
+            raise ValueError(f"expected {expected}, got {texts[0]!r}") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="N",
+        instance_from_str=read,
+        is_instance=lambda value: value is None or isinstance(value, int | float),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 RECIPE = "(default: the recipe's)"
-Count = Annotated[int | None, _given("N", RECIPE)]
-Number = Annotated[float | None, _given("X", RECIPE)]
+WHOLE = _parsed(int, "a whole number")
+Count = Annotated[int | None, WHOLE, _given("N", RECIPE)]
+Number = Annotated[float | None, _parsed(float, "a number"), _given("X", RECIPE)]
 Name = Annotated[str | None, _given("NAME")]
 Folder = Annotated[Path | None, _given("DIR")]
 File = Annotated[Path | None, _given("FILE")]
@@ -44,7 +64,7 @@ class Train:
     """
 
     dataset: Annotated[
-        Positional[str | None], _given("DATASET", "(default: digits, which needs no network)")
+        Positional[str | None], _given("[DATASET]", "(default: digits, which needs no network)")
     ] = None
     """A data set; `gat datasets` lists them."""
 
@@ -118,11 +138,11 @@ class Reproduce:
     kept, so an interrupted reproduction continues. Without a name, the experiments are listed.
     """
 
-    experiment: Annotated[Positional[str | None], _given("EXPERIMENT", "(e.g. cora/gat)")] = None
+    experiment: Annotated[Positional[str | None], _given("[EXPERIMENT]", "(e.g. cora/gat)")] = None
     """DATASET/NAME."""
-    seeds: Annotated[int | None, _given("N", "(default: the experiment's)")] = None
+    seeds: Annotated[int | None, WHOLE, _given("N", "(default: the experiment's)")] = None
     """Number of runs, with seeds 0 to N - 1."""
-    jobs: Annotated[int, _given("N", "(default: 1)")] = 1
+    jobs: Annotated[int, WHOLE, _given("N", "(default: 1)")] = 1
     """Runs at a time, in processes that share the cores."""
     output: Folder = None
     """Where results go (default: experiments/results of the checkout)."""
@@ -141,7 +161,7 @@ class Reproduce:
 class Datasets:
     """List the data sets, or show the card of one."""
 
-    name: Annotated[Positional[str | None], _given("NAME")] = None
+    name: Annotated[Positional[str | None], _given("[NAME]")] = None
     """A data set."""
 
     def run(self) -> None:

@@ -1,15 +1,21 @@
 """`gat reproduce`: seeds as they come, then ours beside the published row."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gat.cli.options import Reproduce
-from gat.cli.show import percent, progress, say, table
+from gat.cli.show import live_line, percent, progress_line, say, table
 
 if TYPE_CHECKING:
     from gat.train.experiment import Experiment
     from gat.train.results import SeedResult, Summary
+    from gat.train.run import EpochRecord
 
 __all__ = ["list_experiments", "reproduce_command", "show_summary"]
+
+OnSeed = Callable[["SeedResult", bool], None]
+OnEpoch = Callable[["EpochRecord"], None]
 
 
 def reproduce_command(options: Reproduce) -> None:
@@ -21,7 +27,7 @@ def reproduce_command(options: Reproduce) -> None:
         return
     entry = experiment(options.experiment)
     say(f"{entry.name}: {entry.title}")
-    with progress(entry.name, entry.config.epochs) as on_epoch:
+    with _followed(options, entry) as (on_seed, on_epoch):
         summary = reproduce(
             entry.name,
             options.seeds,
@@ -29,11 +35,34 @@ def reproduce_command(options: Reproduce) -> None:
             root=None if options.root is None else str(options.root),
             jobs=options.jobs,
             fresh=options.fresh,
-            on_seed=_say_seed,
+            on_seed=on_seed,
             on_epoch=on_epoch,
         )
     show_summary(entry, summary)
     say(f"every seed is in {results_folder(options.output) / entry.name}")
+
+
+@contextmanager
+def _followed(options: Reproduce, entry: "Experiment") -> Iterator[tuple[OnSeed, OnEpoch]]:
+    """What to call after a seed and after an epoch: a line for each seed, and a live one."""
+    count = entry.seeds if options.seeds is None else options.seeds
+    done = 0
+
+    def words() -> str:
+        return f"{entry.name}: {done} of {count} seeds"
+
+    with live_line(words()) as show:
+
+        def on_seed(result: "SeedResult", kept: bool) -> None:
+            nonlocal done
+            done += 1
+            _say_seed(result, kept)
+            show(words())
+
+        def on_epoch(record: "EpochRecord") -> None:
+            show(progress_line(f"{words()}, next", record, entry.config.epochs))
+
+        yield on_seed, on_epoch
 
 
 def _say_seed(result: "SeedResult", kept: bool) -> None:

@@ -33,10 +33,12 @@ SETTINGS = {
     "lr": ("optimizer.lr",),
     "weight_decay": ("optimizer.weight_decay",),
 }
+# Those that are paths.
+PATHS = ("data.edges", "data.nodes", "data.root")
 
 
 def train_command(options: Train) -> None:
-    """Train, then show the result beside the baselines."""
+    """Train, show the result, then the baselines."""
     from gat.train import baselines, load_task, new_run_dir, train
 
     config = resolve(options)
@@ -53,19 +55,22 @@ def train_command(options: Train) -> None:
         # The second Ctrl-C, which does not wait for the step to end.
         print(f"gat: continue with: gat train --resume {run_dir}", file=sys.stderr)
         raise
-    data = config.data
-    others: dict[str, float] = {}
-    if not options.skip_baselines:
-        others = baselines(task, data.split, normalize=data.normalize_features)
-    show_result(f"{config.model.attention.upper()} (this run)", result, others)
+    # Before the baselines, which may take longer than the patience of whoever waits.
+    show_result(f"{config.model.attention.upper()} (this run)", result)
     say(f"run kept in {run_dir}")
+    if not options.skip_baselines:
+        say("baselines on the same split (--skip-baselines leaves them out):")
+        data = config.data
+        others = baselines(task, data.split, normalize=data.normalize_features)
+        rows = [[name, percent(score)] for name, score in others.items()]
+        table([result.metric, "test %"], rows)
 
 
 def evaluate_command(options: Evaluate) -> None:
     """Score the kept weights."""
     from gat.train import evaluate
 
-    show_result("kept weights", evaluate(options.run_dir), {})
+    show_result("kept weights", evaluate(options.run_dir))
 
 
 def resolve(options: Train) -> "TrainConfig":
@@ -76,25 +81,36 @@ def resolve(options: Train) -> "TrainConfig":
         if value is not None:
             changes |= dict.fromkeys(keys, str(value) if isinstance(value, Path) else value)
     changes |= dict(_setting(text) for text in options.set)
-    return _base(options).updated(**changes)
+    config = _base(options).updated(**_absolute(changes))
+    if options.dataset is not None and config.data.edges is not None:
+        edges = f"data.edges = {config.data.edges!r}"
+        raise InputError(
+            f"both the data set {options.dataset!r} and "
+            f"{edges if options.edges is None else f'--edges {options.edges}'} were given; "
+            "leave out one of them"
+        )
+    return config
+
+
+def _absolute(changes: dict[str, Any]) -> dict[str, Any]:
+    """Paths from the root, so that the run can be continued from any folder."""
+    paths = {key: value for key, value in changes.items() if key in PATHS and value}
+    return changes | {key: str(Path(value).absolute()) for key, value in paths.items()}
 
 
 def _base(options: Train) -> "TrainConfig":
     from gat.train import TrainConfig, load_config
     from gat.train.experiment import recipe_for
 
-    if options.dataset is not None and options.edges is not None:
-        raise InputError(
-            f"both the data set {options.dataset!r} and --edges {options.edges} were given; "
-            "leave out one of them"
-        )
     if options.resume is not None:
         return _resumed(options)
     if options.config is not None:
         config = load_config(options.config)
-        return (
-            config if options.dataset is None else config.updated(**{"data.name": options.dataset})
-        )
+        data = {f"data.{name}": value for name, value in config.data.model_dump().items()}
+        changes = _absolute({key: data[key] for key in PATHS})
+        if options.dataset is not None:
+            changes["data.name"] = options.dataset
+        return config.updated(**changes)
     if options.edges is not None:
         return TrainConfig()
     return recipe_for(options.dataset or "digits")
@@ -135,18 +151,17 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _say_task(task: "NodeTask", config: "TrainConfig") -> None:
-    facts = task.describe()
+    facts = task.describe(config.data.split)
     facts["split"] = f"{config.data.split} of {facts.pop('splits')}"
     say(", ".join(f"{key} {value}" for key, value in facts.items()))
     for note in getattr(task, "notes", ()):
         say(f"note: {note}")
 
 
-def show_result(name: str, result: "RunResult", others: dict[str, float]) -> None:
-    """The run's scores, the baselines' under them, all in per cent of the task's metric."""
-    rows = [[name, percent(result.train), percent(result.val), percent(result.test)]]
-    rows += [[other, "", "", percent(score)] for other, score in others.items()]
-    table([result.metric, "train %", "val %", "test %"], rows)
+def show_result(name: str, result: "RunResult") -> None:
+    """The run's scores, in per cent of the task's metric."""
+    row = [name, percent(result.train), percent(result.val), percent(result.test)]
+    table([result.metric, "train %", "val %", "test %"], [row])
     say(
         f"weights of epoch {result.best_epoch} of {result.epochs}, trained {result.seconds:.1f} s, "
         f"stopped by {result.stopped_by}"

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,21 +168,28 @@ def reproduce(
 @contextmanager
 def _locked(folder: Path, name: str) -> Iterator[None]:
     """Two reproductions into one folder would both train every seed."""
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise RunLockedError(
             f"another process is reproducing {name} into {folder}; wait for it to end, or choose "
             "another folder with --output"
         ) from None
+    except OSError as error:
+        raise InputError(
+            f"results cannot be kept in {folder}: {error.strerror or error}; choose another "
+            "folder with --output"
+        ) from None
     try:
         yield
     finally:
-        # The folder is part of the checkout: only results stay in it.
+        # The folder is part of the checkout: only results stay in it. Where an open file cannot be
+        # removed (Windows), the lock removes it itself.
+        with suppress(OSError):
+            (folder / ".lock").unlink()
         lock.release()
-        (folder / ".lock").unlink(missing_ok=True)
 
 
 def results_folder(output: Path | None = None) -> Path:
@@ -205,6 +212,8 @@ def _results(
         for task in todo:
             yield run_one(task, on_epoch)
         return
+    import torch
+
     from gat.ops.cpu import notice_if_missing
 
     jobs = min(jobs, len(todo))
@@ -212,7 +221,8 @@ def _results(
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
     others = set(multiprocessing.active_children())
-    notice_if_missing()
+    if todo[0][1].device == "cpu" or not torch.cuda.is_available():
+        notice_if_missing()
     with ProcessPoolExecutor(jobs, context, _prepare_worker, (threads,)) as pool:
         try:
             for future in as_completed([pool.submit(run_one, task) for task in todo]):

@@ -1,5 +1,7 @@
 """`gat datasets`, `gat reproduce` and `gat results`, in process, on a shelf of their own."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from gat.cli import main
@@ -59,6 +61,24 @@ def test_reproduce_prints_seeds_mean_and_that_there_is_no_row(capsys, shelf):
     assert capsys.readouterr().out.count("(kept from before)") == 2
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_live_line_of_reproduce_counts_seeds(monkeypatch, shelf, jobs):
+    shown = []
+
+    @contextmanager
+    def recorded(text):
+        shown.append(text)
+        yield shown.append
+
+    monkeypatch.setattr("gat.cli.reproduce.live_line", recorded)
+    assert main(["reproduce", "karate/gat", "--jobs", jobs]) == 0
+    assert [text for text in shown if "epoch" not in text] == [
+        f"karate/gat: {done} of 2 seeds" for done in (0, 1, 2)
+    ]
+    epochs = [text for text in shown if text.startswith("karate/gat: 1 of 2 seeds, next: epoch ")]
+    assert bool(epochs) == (jobs == "1")
+
+
 def test_reproduce_sets_the_published_row_and_its_source_beside_ours(capsys, shelf):
     published = """
 [published]
@@ -97,6 +117,15 @@ def test_results_writes_the_page_and_renews_the_readme(capsys, shelf):
     assert text.endswith("|\n<!-- /results -->\nafter\n")
     assert "old" not in text
     assert main(["results", "--check"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [["results"], ["results", "--check"]], ids=" ".join)
+def test_results_wants_its_marks_in_the_readme(capsys, shelf, arguments):
+    (shelf.parent / "README.md").write_text("no marks\n<!-- results -->\n")
+    assert main(["reproduce", "karate/gat", "--seeds", "1"]) == 0
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "README.md has no place for the results; put the lines <!-- results --> and" in said
 
 
 def test_results_of_another_folder_are_rendered_there_and_the_readme_is_left_alone(

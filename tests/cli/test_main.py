@@ -40,10 +40,12 @@ def test_help_of_train_explains_its_options(capsys):
     [
         (["tarin"], "tarin"),
         (["train", "--epoch", "3"], "--epochs"),
-        (["train", "--epochs", "many"], "--epochs"),
+        (["train", "--epochs", "many"], "--epochs: expected a whole number, got 'many'"),
+        (["train", "--lr", "small"], "--lr: expected a number, got 'small'"),
+        (["reproduce", "--jobs", "1.5"], "--jobs: expected a whole number, got '1.5'"),
         (["evaluate"], "RUN"),
     ],
-    ids=["unknown-command", "unknown-option", "not-a-number", "missing-argument"],
+    ids=["unknown-command", "unknown-option", "epochs", "lr", "jobs", "missing-argument"],
 )
 def test_usage_error_exits_with_2_and_names_the_argument(capsys, arguments, sentence):
     assert main(arguments) == 2
@@ -104,6 +106,29 @@ def test_python_m_gat_in_a_process_of_its_own():
     assert done.returncode == 2
     assert done.stderr.startswith("gat: there is no data set 'no-such-data'")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "argument"),
+    [("train", "[DATASET]"), ("reproduce", "[EXPERIMENT]"), ("datasets", "[NAME]")],
+)
+def test_usage_shows_what_may_be_left_out_in_brackets(capsys, command, argument):
+    assert main([command, "--help"]) == 0
+    assert argument in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["datasets"]], ids=" ".join)
+def test_a_reader_that_leaves_early_is_no_error(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "gat", *arguments]
+        done = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_does_not_wait_for_torch():

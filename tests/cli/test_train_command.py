@@ -2,14 +2,17 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from gat.cli import main
 from gat.cli.options import Train
 from gat.cli.train import resolve
-from gat.errors import ConfigError
+from gat.data import NodeTask
+from gat.errors import ConfigError, InputError
 
+BASELINES = "baselines on the same split (--skip-baselines leaves them out):"
 QUICK = ["--epochs", "3", "--skip-baselines"]
 
 
@@ -27,8 +30,43 @@ def test_train_shows_scores_beside_the_baselines_and_keeps_the_run(capsys, tmp_p
     for name in (r"GAT \(this run\)", "logistic regression", "label spreading"):
         assert re.search(rf"^{name} +.*\d+\.\d\d$", said, re.MULTILINE), name
     assert "of 3, trained" in said
-    assert lines[-1] == "run kept in here"
+    ours = next(n for n, line in enumerate(lines) if line.startswith("GAT (this run)"))
+    kept, theirs = lines.index("run kept in here"), lines.index(BASELINES)
+    assert ours < kept < theirs < len(lines) - 2
     assert (tmp_path / "here" / "metrics.json").is_file()
+
+
+def test_ctrl_c_during_the_baselines_leaves_the_result_printed(capsys, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gat.train.baselines", interrupt)
+    assert main(["train", "karate", "--epochs", "3", "--run-dir", "here"]) == 130
+    said = capsys.readouterr()
+    assert re.search(r"^GAT \(this run\) .*\d+\.\d\d$", said.out, re.MULTILINE)
+    assert "run kept in here\n" in said.out
+    assert said.err.endswith("gat: interrupted\n")
+
+
+def test_sizes_are_of_the_split_that_is_asked_for(capsys, monkeypatch):
+    asked = []
+    describe = NodeTask.describe
+
+    def watched(task, split=0):
+        asked.append(split)
+        return describe(task, split)
+
+    monkeypatch.setattr(NodeTask, "describe", watched)
+    assert main(["train", "digits", "--split", "3", "--epochs", "1", "--skip-baselines"]) == 0
+    assert asked == [3]
+    assert "split 3 of " in capsys.readouterr().out
+
+
+def test_a_split_out_of_range_is_refused_before_anything_is_said(capsys):
+    assert main(["train", "karate", "--split", "9"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "karate has no split 9" in said.err
 
 
 def test_train_without_run_dir_makes_one_under_runs(capsys, tmp_path):
@@ -127,12 +165,37 @@ def test_resolve_for_a_graph_of_ones_own(tmp_path):
     assert (config.data.edges, config.data.label) == (str(tmp_path / "e.csv"), "topic")
 
 
+@pytest.mark.parametrize("way", ["options", "set", "config"])
+def test_paths_are_kept_from_the_root(tmp_path, way):
+    paths = {"edges": "e.csv", "nodes": "n.csv", "root": "data"}
+    if way == "options":
+        options = Train(**{name: Path(path) for name, path in paths.items()})
+    elif way == "set":
+        options = Train(set=tuple(f"data.{name}={path}" for name, path in paths.items()))
+    else:
+        lines = "\n".join(f'{name} = "{path}"' for name, path in paths.items())
+        (tmp_path / "mine.toml").write_text(f"[data]\n{lines}\n")
+        options = Train(config=Path("mine.toml"))
+    data = resolve(options).data
+    kept = {name: getattr(data, name) for name in paths}
+    assert kept == {name: str(tmp_path / path) for name, path in paths.items()}
+
+
+@pytest.mark.parametrize("way", ["set", "config"])
+def test_a_data_set_beside_edges_of_the_configuration_is_refused(tmp_path, way):
+    (tmp_path / "mine.toml").write_text('[data]\nedges = "e.csv"\n')
+    options = {"set": {"set": ("data.edges=e.csv",)}, "config": {"config": Path("mine.toml")}}
+    edges = re.escape(f"data.edges = {str(tmp_path / 'e.csv')!r}")
+    with pytest.raises(InputError, match=f"both the data set 'cora' and {edges} were given"):
+        resolve(Train(dataset="cora", **options[way]))
+
+
 def test_set_of_an_unknown_key_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"nonsense: unknown key; known keys: .*epochs"):
         resolve(Train(dataset="karate", set=("nonsense=1",)))
 
 
-def test_train_on_a_graph_of_ones_own(capsys, tmp_path):
+def test_train_on_a_graph_of_ones_own_and_go_on_from_another_folder(capsys, monkeypatch, tmp_path):
     ring = "\n".join(f"n{i},n{(i + 1) % 40}" for i in range(40))
     (tmp_path / "edges.csv").write_text(f"source,target\n{ring}\n")
     rows = "\n".join(f"n{i},{i % 2},{i},{'ab'[i < 20]}" for i in range(40))
@@ -142,3 +205,9 @@ def test_train_on_a_graph_of_ones_own(capsys, tmp_path):
     said = capsys.readouterr().out
     assert "nodes 40" in said
     assert "run kept in runs/edges-seed0-" in said
+    (run,) = (tmp_path / "runs").iterdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["evaluate", str(run)]) == 0
+    assert main(["train", "--resume", str(run), "--epochs", "4", "--skip-baselines"]) == 0
+    assert "of 4, trained" in capsys.readouterr().out

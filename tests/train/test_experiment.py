@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
+from filelock import FileLock
 
 from gat.data import cards
-from gat.errors import ConfigError, CorruptDataError, InputError
+from gat.errors import ConfigError, CorruptDataError, InputError, RunLockedError
+from gat.ops import cpu
 from gat.train import experiment as room
 from gat.train.config import TrainConfig
 from gat.train.experiment import experiment, experiments, recipe_for, reproduce, results_folder
@@ -217,6 +221,39 @@ def test_jobs_give_what_one_process_gives(shelf, tmp_path):
     together = reproduce("karate/gat", 2, output=tmp_path / "two", jobs=2)
     assert [r.test for r in together.results] == [r.test for r in alone.results]
     assert multiprocessing.active_children() == []
+
+
+def test_a_missing_library_is_said_once_and_not_by_every_process(shelf, monkeypatch):
+    said = []
+    monkeypatch.setattr("gat.ops.cpu.notice_if_missing", lambda: said.append("parent"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    reproduce("karate/gat", 2, jobs=2)
+    assert said == ["parent"]
+    notice = str(cpu.Status(False, reason="it is not there", remedy="build it"))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        room._prepare_worker(torch.get_num_threads())
+        warnings.warn(notice, RuntimeWarning, stacklevel=1)
+        warnings.warn("something else", RuntimeWarning, stacklevel=1)
+    assert [str(warning.message) for warning in seen] == ["something else"]
+
+
+def test_two_processes_do_not_reproduce_the_same(shelf):
+    folder = shelf / "results" / "karate" / "gat"
+    folder.mkdir(parents=True)
+    with (
+        FileLock(folder / ".lock"),
+        pytest.raises(RunLockedError, match=r"another process is reproducing karate/gat into"),
+    ):
+        reproduce("karate/gat", 1)
+    reproduce("karate/gat", 1)
+    assert [path.name for path in folder.iterdir()] == ["seed-000.json"]
+
+
+def test_a_folder_that_cannot_hold_results_is_refused_before_training(shelf, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"results cannot be kept in .*choose another folder"):
+        reproduce("karate/gat", 1, output=tmp_path / "file")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
