@@ -9,6 +9,7 @@ kept only when both are. ``monitor`` narrows it to one of the two, as for Citese
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ class Verdict(NamedTuple):
 
 
 @dataclass
-class Stopping:
+class Stopping(ABC):
     """Counts evaluations without progress; subclasses say what progress is. patience 0: no end."""
 
     patience: int = 100
@@ -41,8 +42,9 @@ class Stopping:
         self.waited = 0 if progress else self.waited + 1
         return Verdict(keep, bool(self.patience) and self.waited >= self.patience)
 
+    @abstractmethod
     def _judge(self, metric: float, loss: float) -> tuple[bool, bool]:
-        raise NotImplementedError
+        """Whether to keep these weights, and whether this is progress."""
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
