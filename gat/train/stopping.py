@@ -10,6 +10,7 @@ kept only when both are. ``monitor`` narrows it to one of the two, as for Citese
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -92,5 +93,6 @@ def make_stopping(config: StoppingConfig) -> Stopping:
     """The rule a configuration names."""
     if config.name == "official-gat":
         return OfficialGat(patience=config.patience, monitor=config.monitor)
+    rules: dict[str, Callable[..., Stopping]]
     rules = {"best-val-accuracy": BestMetric, "best-val-loss": BestLoss, "none": Never}
     return rules[config.name](patience=config.patience)
