@@ -154,7 +154,7 @@ def _say_task(task: "NodeTask", config: "TrainConfig") -> None:
     facts = task.describe(config.data.split)
     facts["split"] = f"{config.data.split} of {facts.pop('splits')}"
     say(", ".join(f"{key} {value}" for key, value in facts.items()))
-    for note in getattr(task, "notes", ()):
+    for note in task.notes:
         say(f"note: {note}")
 
 
@@ -164,5 +164,5 @@ def show_result(name: str, result: "RunResult") -> None:
     table([result.metric, "train %", "val %", "test %"], [row])
     say(
         f"weights of epoch {result.best_epoch} of {result.epochs}, trained {result.seconds:.1f} s, "
-        f"stopped by {result.stopped_by}"
+        + (f"stopped by {result.stopped_by}" if result.stopped_by else "still unfinished")
     )

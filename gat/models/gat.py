@@ -12,6 +12,7 @@ from torch_geometric.nn import JumpingKnowledge
 from gat.errors import InputError
 from gat.nn import GATConv, GATv2Conv
 from gat.nn.features import drop_features
+from gat.ops.dropout import check_probability
 
 __all__ = ["ACTIVATIONS", "ATTENTIONS", "GAT", "NORMS"]
 
@@ -94,7 +95,8 @@ class GAT(nn.Module):
         ends_linear = linear_output or jumping_knowledge != "none"
         self.feature_dropout = feature_dropout
         self.input_dropout = feature_dropout if input_dropout is None else input_dropout
-        self._check_dropouts()
+        check_probability("feature_dropout", self.feature_dropout)
+        check_probability("input_dropout", self.input_dropout)
 
         widths = [in_channels]
         self.input: nn.Module | None = None
@@ -116,12 +118,6 @@ class GAT(nn.Module):
             self.output = nn.Linear(width, out_channels)
         else:
             self.output = attend(width, out_channels, output_heads, concat=False)
-
-    def _check_dropouts(self) -> None:
-        for name in ("feature_dropout", "input_dropout"):
-            p = getattr(self, name)
-            if not 0 <= p <= 1:
-                raise InputError(f"{name} is {p}; expected a probability between 0 and 1")
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""

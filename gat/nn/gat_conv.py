@@ -36,11 +36,12 @@ class GATConv(AttentionMixin, pyg.GATConv):
         """Attend over the edges.
 
         x [N, in_channels], or a pair ([num_src, .], [num_dst, .] or None) for a bipartite graph,
-        dense or torch sparse CSR;
-        edge_index as `gat.graph.read_edges` takes it, or a Graph; edge_attr [E, edge_dim] in the
-        caller's edge order. Returns [num_dst, heads * out_channels] ([num_dst, out_channels] if
-        not ``concat``), with ``return_attention_weights`` also (edges, weights [E', heads]): the
-        edges attended over, self-loops last, and the weights used, after dropout.
+        dense or torch sparse CSR; edge_index as `gat.graph.read_edges` takes it, or a Graph;
+        edge_attr [E, edge_dim] in the caller's edge order.
+
+        Returns [num_dst, heads * out_channels] ([num_dst, out_channels] if not ``concat``), with
+        ``return_attention_weights`` also (edges, weights [E', heads]): the edges attended over,
+        self-loops last, and the weights used, after dropout.
         """
         if self._goes_pygs_way(edge_index):
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights)

@@ -19,6 +19,7 @@ from torch_geometric.utils.sparse import set_sparse_value
 from gat.errors import InputError
 from gat.graph import Graph, graph_of, loop_features
 from gat.notices import warn_once
+from gat.ops.dropout import check_probability
 
 __all__ = [
     "AttentionMixin",
@@ -76,9 +77,8 @@ class AttentionMixin(MessagePassing):
         self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        for name, p in (("value_dropout", value_dropout), ("dropout", self.dropout)):
-            if not 0 <= p <= 1:
-                raise InputError(f"{name} is {p}; expected a probability between 0 and 1")
+        check_probability("value_dropout", value_dropout)
+        check_probability("dropout", self.dropout)
         self.value_dropout = value_dropout
         self.symmetric_norm = symmetric_norm
 
@@ -92,10 +92,11 @@ class AttentionMixin(MessagePassing):
             "symmetric_norm": self.symmetric_norm,
             "value_dropout in training": self.training and self.value_dropout > 0,
         }
-        for name in (name for name, asked in ours.items() if asked):
+        refused = [name for name, asked in ours.items() if asked]
+        if refused:
             raise InputError(
-                f"{type(self).__name__} {why}, which runs through PyG's code, and {name} cannot; "
-                f"leave out one of the two"
+                f"{type(self).__name__} {why}, which runs through PyG's code, and {refused[0]} "
+                f"cannot; leave out one of the two"
             )
         return True
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph
 from gat.ops.backend import implementation
-from gat.ops.dropout import draw_seed
+from gat.ops.dropout import check_probability, draw_seed
 
 __all__ = ["additive_attention", "dot_attention", "gatv2_attention"]
 
@@ -185,8 +185,7 @@ def _check(name: str, tensor: Tensor | None, shape: tuple[int, ...], value: Tens
 
 
 def _settle_seed(dropout: float, seed: Tensor | int | None, value: Tensor) -> Tensor | None:
-    if not 0 <= dropout <= 1:
-        raise InputError(f"dropout is {dropout}; expected a probability between 0 and 1")
+    check_probability("dropout", dropout)
     if dropout == 0:
         return None
     if seed is None:

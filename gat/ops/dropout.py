@@ -8,7 +8,9 @@ draw's upper 32 bits reach ``p * 2**32``: integers only, so every device and lan
 import torch
 from torch import Tensor
 
-__all__ = ["draw_seed", "dropout_factor", "keep_mask", "threshold"]
+from gat.errors import InputError
+
+__all__ = ["check_probability", "draw_seed", "dropout_factor", "keep_mask", "threshold"]
 
 # The stream's constants, as the signed 64-bit integers torch has.
 GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
@@ -22,6 +24,12 @@ def draw_seed(device: torch.device | str | None = None) -> Tensor:
     It stays on ``device``: reading it on the host would make a GPU wait.
     """
     return torch.randint(-(1 << 63), (1 << 63) - 1, (), dtype=torch.int64, device=device)
+
+
+def check_probability(name: str, p: float) -> None:
+    """Refuse a dropout that is no probability, by the name the caller knows it by."""
+    if not 0 <= p <= 1:
+        raise InputError(f"{name} is {p}; expected a probability between 0 and 1")
 
 
 def threshold(p: float) -> int:

@@ -42,7 +42,7 @@ def additive(
         terms.append(_wide(score_edge))
     score = F.leaky_relu(_finite(sum(terms[1:], terms[0])), negative_slope)
     # A mask is a term of -inf, not a sum that overflowed.
-    masked = torch.stack([term == -torch.inf for term in terms]).any(dim=0)
+    masked = functools.reduce(torch.logical_or, (term == -torch.inf for term in terms))
     dtype = _result_dtype(value, score_src, score_dst, score_edge)
     score = score.masked_fill(masked, -torch.inf)
     return _attend(graph, score, _wide(value), None, dropout, seed, dtype)

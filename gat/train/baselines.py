@@ -29,7 +29,7 @@ def baselines(
     if not 0 <= split < task.num_splits:
         raise InputError(f"{task.name}: split must be 0 to {task.num_splits - 1}, got {split}")
     spreads = not task.inductive and not task.multilabel
-    if not any(bool(graph.test_mask[:, split].any()) for graph in task.graphs):
+    if not task.part_sizes(split)["test"]:
         names = ("logistic regression", "label spreading") if spreads else ("logistic regression",)
         return dict.fromkeys(names, float("nan"))
     scores = {"logistic regression": logistic_regression(task, split, normalize=normalize)}

@@ -8,9 +8,10 @@ import pytest
 
 from gat.cli import main
 from gat.cli.options import Train
-from gat.cli.train import resolve
+from gat.cli.train import resolve, show_result
 from gat.data import NodeTask
 from gat.errors import ConfigError, InputError
+from gat.train import RunResult
 
 BASELINES = "baselines on the same split (--skip-baselines leaves them out):"
 QUICK = ["--epochs", "3", "--skip-baselines"]
@@ -83,6 +84,14 @@ def test_evaluate_repeats_the_scores_of_the_run(capsys, tmp_path):
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
     row = next(s for s in capsys.readouterr().out.splitlines() if s.startswith("kept weights"))
     assert row.split()[2:] == [f"{100 * scores[part]:.2f}" for part in ("train", "val", "test")]
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "words"), [("patience", "stopped by patience"), ("", "still unfinished")]
+)
+def test_the_result_says_how_the_run_ended(capsys, stopped_by, words):
+    show_result("GAT", RunResult("accuracy", 0.5, 0.5, 0.5, 3, 9, 1.0, None, stopped_by))
+    assert capsys.readouterr().out.endswith(f"weights of epoch 3 of 9, trained 1.0 s, {words}\n")
 
 
 def test_resume_continues_for_more_epochs(capsys):
