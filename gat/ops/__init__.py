@@ -1,18 +1,25 @@
 """What attention computes: pure functions of tensors over a `gat.Graph`.
 
-`reference.py` is the definition; `attention.py` the public functions, which check and dispatch;
-`backend.py` chooses the implementation; `dropout.py` the mask all of them share.
+`attention.py` has the public operators and `steps.py` their steps, which check (`checks.py`) and
+dispatch; `backend.py` chooses the implementation. `reference.py` is the definition; `dropout.py`
+(the mask) and `precision.py` (dtypes, overflow) are what all implementations share.
 """
 
 from gat.ops.attention import additive_attention, dot_attention, gatv2_attention
 from gat.ops.backend import use_backend
 from gat.ops.dropout import draw_seed, keep_mask
+from gat.ops.steps import additive_scores, aggregate, dot_scores, gatv2_scores, segment_softmax
 
 __all__ = [
     "additive_attention",
+    "additive_scores",
+    "aggregate",
     "dot_attention",
+    "dot_scores",
     "draw_seed",
     "gatv2_attention",
+    "gatv2_scores",
     "keep_mask",
+    "segment_softmax",
     "use_backend",
 ]

@@ -3,13 +3,11 @@
 Shapes: N nodes, E edges of the graph in listed order (`gat.graph`), H heads, C channels per head.
 """
 
-import torch
 from torch import Tensor
 
-from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph
 from gat.ops.backend import implementation
-from gat.ops.dropout import check_probability, draw_seed
+from gat.ops.checks import Fit, check_activation, settle_scale, settle_seed
 
 __all__ = ["additive_attention", "dot_attention", "gatv2_attention"]
 
@@ -45,13 +43,14 @@ def additive_attention(
     Raises InputError or ArgumentTypeError naming the argument; BackendError if the backend asked
     for cannot run.
     """
-    heads, _ = _check_value(graph, value)
-    _check("score_src", score_src, (graph.num_src, heads), value)
-    _check("score_dst", score_dst, (graph.num_dst, heads), value)
-    _check("score_edge", score_edge, (graph.num_edges, heads), value)
-    seed = _settle_seed(dropout, seed, value)
+    fit = Fit(graph, "value", value, "num_src, H, C")
+    heads, _ = fit.sizes
+    fit.check("score_src", score_src, (graph.num_src, heads))
+    fit.check("score_dst", score_dst, (graph.num_dst, heads))
+    fit.check("score_edge", score_edge, (graph.num_edges, heads))
+    seed = settle_seed(dropout, seed, value.device)
     run = implementation("additive", backend, value.device)
-    out, weights = run(
+    result = run(
         graph,
         value,
         score_src,
@@ -60,8 +59,9 @@ def additive_attention(
         negative_slope=negative_slope,
         dropout=dropout,
         seed=seed,
+        return_weights=return_weights,
     )
-    return (out, weights) if return_weights else out
+    return result if return_weights else result[0]
 
 
 def gatv2_attention(
@@ -88,17 +88,17 @@ def gatv2_attention(
     `additive_attention`.
     """
     value = key if value is None else value
-    heads, _ = _check_value(graph, value)
+    fit = Fit(graph, "value", value, "num_src, H, C")
+    heads, _ = fit.sizes
     channels = key.size(-1)
-    _check("key", key, (graph.num_src, heads, channels), value)
-    _check("query", query, (graph.num_dst, heads, channels), value)
-    _check("att", att, (heads, channels), value)
-    _check("edge", edge, (graph.num_edges, heads, channels), value)
-    if activation not in ("leaky_relu", "tanh"):
-        raise InputError(f"activation is {activation!r}; expected 'leaky_relu' or 'tanh'")
-    seed = _settle_seed(dropout, seed, value)
+    fit.check("key", key, (graph.num_src, heads, channels))
+    fit.check("query", query, (graph.num_dst, heads, channels))
+    fit.check("att", att, (heads, channels))
+    fit.check("edge", edge, (graph.num_edges, heads, channels))
+    check_activation(activation)
+    seed = settle_seed(dropout, seed, value.device)
     run = implementation("gatv2", backend, value.device)
-    out, weights = run(
+    result = run(
         graph,
         key,
         query,
@@ -109,8 +109,9 @@ def gatv2_attention(
         negative_slope=negative_slope,
         dropout=dropout,
         seed=seed,
+        return_weights=return_weights,
     )
-    return (out, weights) if return_weights else out
+    return result if return_weights else result[0]
 
 
 def dot_attention(
@@ -136,63 +137,26 @@ def dot_attention(
     edge_value [E, H, Cv] or None; scale, by default 1 / sqrt(C). The rest as in
     `additive_attention`.
     """
-    heads, value_channels = _check_value(graph, value)
+    fit = Fit(graph, "value", value, "num_src, H, C")
+    heads, value_channels = fit.sizes
     channels = key.size(-1)
-    _check("query", query, (graph.num_dst, heads, channels), value)
-    _check("key", key, (graph.num_src, heads, channels), value)
-    _check("edge_key", edge_key, (graph.num_edges, heads, channels), value)
-    _check("edge_value", edge_value, (graph.num_edges, heads, value_channels), value)
-    scale = max(channels, 1) ** -0.5 if scale is None else scale
-    seed = _settle_seed(dropout, seed, value)
+    fit.check("query", query, (graph.num_dst, heads, channels))
+    fit.check("key", key, (graph.num_src, heads, channels))
+    fit.check("edge_key", edge_key, (graph.num_edges, heads, channels))
+    fit.check("edge_value", edge_value, (graph.num_edges, heads, value_channels))
+    scale = settle_scale(scale, channels)
+    seed = settle_seed(dropout, seed, value.device)
     run = implementation("dot", backend, value.device)
-    out, weights = run(
-        graph, query, key, value, edge_key, edge_value, scale=scale, dropout=dropout, seed=seed
+    result = run(
+        graph,
+        query,
+        key,
+        value,
+        edge_key,
+        edge_value,
+        scale=scale,
+        dropout=dropout,
+        seed=seed,
+        return_weights=return_weights,
     )
-    return (out, weights) if return_weights else out
-
-
-def _check_value(graph: Graph, value: Tensor) -> tuple[int, int]:
-    """Heads and channels of ``value`` [num_src, H, C]."""
-    if value.dim() != 3:
-        raise InputError(
-            f"value has shape {list(value.shape)}; expected [num_src, H, C] = [{graph.num_src}, "
-            f"heads, channels]"
-        )
-    if not value.is_floating_point():
-        raise ArgumentTypeError(f"value has dtype {value.dtype}; expected a floating dtype")
-    heads, channels = value.shape[1:]
-    _check("value", value, (graph.num_src, heads, channels), value)
-    if graph.device != value.device:
-        raise InputError(
-            f"the graph is on {graph.device}, value on {value.device}; move one: "
-            f"graph.to({str(value.device)!r})"
-        )
-    return heads, channels
-
-
-def _check(name: str, tensor: Tensor | None, shape: tuple[int, ...], value: Tensor) -> None:
-    if tensor is None:
-        return
-    if tensor.shape != shape:
-        raise InputError(
-            f"{name} has shape {list(tensor.shape)}; expected {list(shape)} for this graph and "
-            f"value of shape {list(value.shape)}"
-        )
-    if tensor.device != value.device:
-        raise InputError(f"{name} is on {tensor.device}, value on {value.device}; move one of them")
-    if not tensor.is_floating_point():
-        raise ArgumentTypeError(f"{name} has dtype {tensor.dtype}; expected a floating dtype")
-
-
-def _settle_seed(dropout: float, seed: Tensor | int | None, value: Tensor) -> Tensor | None:
-    check_probability("dropout", dropout)
-    if dropout == 0:
-        return None
-    if seed is None:
-        return draw_seed(value.device)
-    seed = torch.as_tensor(seed, device=value.device)
-    if seed.dtype is not torch.int64 or seed.dim() != 0:
-        raise InputError(
-            f"seed has dtype {seed.dtype} and shape {list(seed.shape)}; expected one int64 number"
-        )
-    return seed
+    return result if return_weights else result[0]

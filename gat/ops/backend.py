@@ -1,32 +1,46 @@
 """Which implementation runs: chosen per call, by `use_backend`, or by ``auto``.
 
-A backend asked for by name runs or says why it cannot; only ``auto`` chooses. The implementation
-named X is the module `gat.ops.X`, with one function per operator ("additive", "gatv2", "dot").
+A backend asked for by name runs or says why it cannot; only ``auto`` chooses: on the CPU the
+compiled library if it serves, else blocks of edges in torch. An implementation is a module with
+one function per operator and per step.
 """
 
 import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import torch
 
 from gat.errors import BackendError, InputError
-from gat.ops import cpu, reference
+from gat.ops import cpu
 
 __all__ = ["BACKENDS", "implementation", "use_backend"]
 
-BACKENDS = ("auto", "reference", "cpu", "triton")
+BACKENDS = ("auto", "reference", "blockwise", "cpu", "triton")
+
+# Compiled kernels are reached through their torch.library operators.
+MODULES = {
+    "reference": "gat.ops.reference",
+    "blockwise": "gat.ops.blockwise",
+    "cpu": "gat.ops.library",
+}
+FUSED = ("additive", "gatv2", "dot")
 
 # A plain global, for the whole process: torch.compile guards on it and compiles anew on a change.
 _chosen = "auto"
+
+# What was settled, so that a call costs two lookups: (operator, name, device type) to module name.
+_settled: dict[tuple[str, str, str], str] = {}
+_modules: dict[str, ModuleType] = {}
 
 
 class use_backend:
     """Choose the backend of all operators: ``gat.use_backend("reference")``.
 
     Called as a function it holds from now on, in the whole process; as a context manager, until
-    the block ends. One of "auto", "reference", "cpu", "triton".
+    the block ends. One of "auto", "reference", "blockwise", "cpu", "triton".
     """
 
     def __init__(self, name: str) -> None:
@@ -43,24 +57,13 @@ class use_backend:
 
 
 def implementation(operator: str, backend: str | None, device: torch.device) -> Callable[..., Any]:
-    """The function that computes ``operator`` on ``device``.
+    """The function that computes ``operator`` (a fused one or a step) on ``device``.
 
     Raises BackendError if a backend asked for by name cannot run it, saying why.
     """
     name = _chosen if backend is None else backend
     check_name(name)
-    if name == "auto":
-        # The library computes nothing yet, but a user should learn now that it is missing.
-        if device.type == "cpu" and not torch.compiler.is_compiling():
-            cpu.notice_if_missing()
-        name = "reference"
-    if name == "reference":
-        return getattr(reference, operator)
-    if reason := _why_not(name, operator, device):
-        raise BackendError(
-            f"backend {name!r} cannot run {operator} attention on {device.type}: {reason}"
-        )
-    return getattr(importlib.import_module(f"gat.ops.{name}"), operator)
+    return getattr(_modules[_settle(operator, name, device.type)], operator)
 
 
 def check_name(name: str) -> None:
@@ -68,15 +71,46 @@ def check_name(name: str) -> None:
         raise InputError(f"backend is {name!r}; expected one of {', '.join(map(repr, BACKENDS))}")
 
 
-def _why_not(name: str, operator: str, device: torch.device) -> str:
+# torch.compile runs this as it traces and keeps the answer: it cannot trace the loading of modules
+# and libraries that the first call may need.
+@torch.compiler.assume_constant_result
+def _settle(operator: str, name: str, device: str) -> str:
+    """The name of the module that runs ``operator``, imported into ``_modules``."""
+    key = (operator, name, device)
+    if key not in _settled:
+        if name == "auto":
+            name = _automatic(operator, device)
+        elif reason := _why_not(name, operator, device):
+            what = f"{operator} attention" if operator in FUSED else operator
+            raise BackendError(f"backend {name!r} cannot run {what} on {device}: {reason}")
+        module = MODULES[name]
+        _modules[module] = importlib.import_module(module)
+        _settled[key] = module
+    return _settled[key]
+
+
+def _automatic(operator: str, device: str) -> str:
+    if device == "cpu":
+        cpu.notice_if_missing()
+    able = (name for name in ("cpu", "blockwise") if not _why_not(name, operator, device))
+    return next(able, "reference")
+
+
+def _why_not(name: str, operator: str, device: str) -> str:
     """Why ``name`` cannot run ``operator`` on ``device``; "" if it can."""
-    if name == "cpu" and device.type != "cpu":
+    if name == "cpu" and device != "cpu":
         return "it computes on the CPU only; move the tensors or use backend='auto'"
     if name == "cpu" and not cpu.status().available:
         return str(cpu.status())
     if name == "triton" and find_spec("triton") is None:
         return "triton is not installed (pip install 'graph-attention[gpu]')"
-    module = f"gat.ops.{name}"
-    if find_spec(module) is None or not hasattr(importlib.import_module(module), operator):
+    if not _has(name, operator):
         return "this version of gat has no such kernel; use backend='auto' or 'reference'"
     return ""
+
+
+def _has(name: str, operator: str) -> bool:
+    module = MODULES.get(name)
+    if module is None or find_spec(module) is None:
+        return False
+    return hasattr(importlib.import_module(module), operator)

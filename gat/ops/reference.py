@@ -1,10 +1,11 @@
 """The definition of attention over a graph, in plain torch, to be held against the papers.
 
 For target i, incoming edge e = (j -> i) and head h: score s_e, then a_e = softmax of s over the
-edges entering i, then out_i = sum of a_e * value_j. Any device; float64 stays float64, everything
-narrower computes in float32; results have the inputs' common dtype; differentiable twice; traceable
-by torch.compile. Every faster path is measured against this file. It holds [E, H, C] tensors, which
-the faster paths do not. Shapes and meaning are checked before (`gat.ops.attention`).
+edges entering i, then out_i = sum of a_e * value_j. First the three steps, then the operators made
+of them. Any device; float64 stays float64, everything narrower computes in float32; results have
+the inputs' common dtype; differentiable twice; traceable by torch.compile. Every faster path is
+measured against this file. It holds [E, H, C] tensors, which the faster paths do not. Shapes and
+meaning are checked before (`gat.ops.attention`, `gat.ops.steps`).
 """
 
 import functools
@@ -15,8 +16,115 @@ from torch import Tensor
 
 from gat.graph import Graph
 from gat.ops.dropout import dropout_factor
+from gat.ops.precision import finite, result_dtype, wide
 
-__all__ = ["additive", "aggregate", "dot", "gatv2", "segment_softmax"]
+__all__ = [
+    "additive",
+    "additive_scores",
+    "aggregate",
+    "dot",
+    "dot_scores",
+    "gatv2",
+    "gatv2_scores",
+    "segment_softmax",
+]
+
+# The steps: scores [E, H], weights [E, H], output [num_dst, H, C] -----------------------------
+
+
+def additive_scores(
+    graph: Graph,
+    score_src: Tensor,
+    score_dst: Tensor | None,
+    score_edge: Tensor | None,
+    *,
+    negative_slope: float,
+) -> Tensor:
+    """GAT (Velickovic et al. 2018, eq. 3), the score split into source and target parts:
+
+    s_e = LeakyReLU(score_src_j + score_dst_i + score_edge_e).
+    """
+    source, target = graph.edge_index
+    terms = [wide(score_src).index_select(0, source)]
+    if score_dst is not None:
+        terms.append(wide(score_dst).index_select(0, target))
+    if score_edge is not None:
+        terms.append(wide(score_edge))
+    total = sum(terms[1:], terms[0])
+    score = F.leaky_relu(finite(total, total.dtype), negative_slope)
+    # A mask is a term of -inf, not a sum that overflowed.
+    masked = functools.reduce(torch.logical_or, (term == -torch.inf for term in terms))
+    score = finite(score, result_dtype(score_src, score_dst, score_edge))
+    return score.masked_fill(masked, -torch.inf)
+
+
+def gatv2_scores(
+    graph: Graph,
+    key: Tensor,
+    query: Tensor,
+    att: Tensor,
+    edge: Tensor | None,
+    *,
+    activation: str,
+    negative_slope: float,
+) -> Tensor:
+    """GATv2 (Brody et al. 2022, eq. 7): s_e = att . activation(query_i + key_j + edge_e)."""
+    source, target = graph.edge_index
+    hidden = wide(query).index_select(0, target) + wide(key).index_select(0, source)
+    if edge is not None:
+        hidden = hidden + wide(edge)
+    hidden = torch.tanh(hidden) if activation == "tanh" else F.leaky_relu(hidden, negative_slope)
+    return finite((hidden * wide(att)).sum(dim=-1), result_dtype(key, query, att, edge))
+
+
+def dot_scores(
+    graph: Graph, query: Tensor, key: Tensor, edge_key: Tensor | None, *, scale: float
+) -> Tensor:
+    """Scaled dot product (Vaswani et al. 2017, eq. 1; edge term: Shi et al. 2021, eq. 3):
+
+    s_e = scale * query_i . (key_j + edge_key_e).
+    """
+    source, target = graph.edge_index
+    keys = wide(key).index_select(0, source)
+    if edge_key is not None:
+        keys = keys + wide(edge_key)
+    score = (wide(query).index_select(0, target) * keys).sum(dim=-1) * scale
+    return finite(score, result_dtype(query, key, edge_key))
+
+
+def segment_softmax(graph: Graph, scores: Tensor) -> Tensor:
+    """a_e = exp(s_e) / sum of exp(s) over the edges that enter the same target.
+
+    A score of -inf gives weight 0; a target whose scores are all -inf gives zeros. One of +inf is
+    an overflow and counts as the largest number.
+    """
+    target = graph.edge_index[1]
+    score = wide(scores).clamp(max=torch.finfo(scores.dtype).max)
+    lanes = target.unsqueeze(1).expand_as(score)
+    lowest = score.new_full((graph.num_dst, score.size(1)), -torch.inf)
+    top = lowest.scatter_reduce(0, lanes, score.detach(), "amax")
+    top = top.masked_fill(top == -torch.inf, 0)
+    weight = torch.exp(score - top.index_select(0, target))
+    total = torch.zeros_like(lowest).scatter_add(0, lanes, weight)
+    # A segment without weight would divide 0 by 0, here and in the gradient.
+    weight = weight / total.masked_fill(total == 0, 1).index_select(0, target)
+    return weight.to(scores.dtype)
+
+
+def aggregate(graph: Graph, weights: Tensor, value: Tensor, edge_value: Tensor | None) -> Tensor:
+    """out_i = sum of a_e * (value_j + edge_value_e) over the edges that enter i."""
+    source, target = graph.edge_index
+    message = wide(value).flatten(1).index_select(0, source).view(-1, *value.shape[1:])
+    if edge_value is not None:
+        message = message + wide(edge_value)
+    message = (wide(weights).unsqueeze(-1) * message).flatten(1)
+    lanes = target.unsqueeze(1).expand_as(message)
+    out = message.new_zeros((graph.num_dst, message.size(1))).scatter_add(0, lanes, message)
+    out = out.view(graph.num_dst, *value.shape[1:])
+    return out.to(result_dtype(weights, value, edge_value))
+
+
+# The operators: (output, weights if asked for) ------------------------------------------------
 
 
 def additive(
@@ -29,23 +137,13 @@ def additive(
     negative_slope: float,
     dropout: float,
     seed: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """GAT (Velickovic et al. 2018, eq. 3-4), the score split into source and target parts:
-
-    s_e = LeakyReLU(score_src_j + score_dst_i + score_edge_e).
-    """
-    source, target = graph.edge_index
-    terms = [_wide(score_src).index_select(0, source)]
-    if score_dst is not None:
-        terms.append(_wide(score_dst).index_select(0, target))
-    if score_edge is not None:
-        terms.append(_wide(score_edge))
-    score = F.leaky_relu(_finite(sum(terms[1:], terms[0])), negative_slope)
-    # A mask is a term of -inf, not a sum that overflowed.
-    masked = functools.reduce(torch.logical_or, (term == -torch.inf for term in terms))
-    dtype = _result_dtype(value, score_src, score_dst, score_edge)
-    score = score.masked_fill(masked, -torch.inf)
-    return _attend(graph, score, _wide(value), None, dropout, seed, dtype)
+    return_weights: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """GAT (Velickovic et al. 2018, eq. 3-4)."""
+    dtype = result_dtype(value, score_src, score_dst, score_edge)
+    terms = (wide(score_src), wide(score_dst), wide(score_edge))
+    scores = additive_scores(graph, *terms, negative_slope=negative_slope)
+    return _attend(graph, scores, value, None, dropout, seed, return_weights, dtype)
 
 
 def gatv2(
@@ -60,16 +158,13 @@ def gatv2(
     negative_slope: float,
     dropout: float,
     seed: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """GATv2 (Brody et al. 2022, eq. 7): s_e = att . activation(query_i + key_j + edge_e)."""
-    source, target = graph.edge_index
-    hidden = _wide(query).index_select(0, target) + _wide(key).index_select(0, source)
-    if edge is not None:
-        hidden = hidden + _wide(edge)
-    hidden = torch.tanh(hidden) if activation == "tanh" else F.leaky_relu(hidden, negative_slope)
-    score = _finite((hidden * _wide(att)).sum(dim=-1))
-    dtype = _result_dtype(value, key, query, att, edge)
-    return _attend(graph, score, _wide(value), None, dropout, seed, dtype)
+    return_weights: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """GATv2 (Brody et al. 2022, eq. 7)."""
+    dtype = result_dtype(value, key, query, att, edge)
+    terms = (wide(key), wide(query), wide(att), wide(edge))
+    scores = gatv2_scores(graph, *terms, activation=activation, negative_slope=negative_slope)
+    return _attend(graph, scores, value, None, dropout, seed, return_weights, dtype)
 
 
 def dot(
@@ -83,80 +178,28 @@ def dot(
     scale: float,
     dropout: float,
     seed: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Scaled dot product (Vaswani et al. 2017, eq. 1) over the edges, with edge terms where given
-
-    (Shi et al. 2021, eq. 3-4): s_e = scale * query_i . (key_j + edge_key_e), summing
-    value_j + edge_value_e.
-    """
-    source, target = graph.edge_index
-    keys = _wide(key).index_select(0, source)
-    if edge_key is not None:
-        keys = keys + _wide(edge_key)
-    score = _finite((_wide(query).index_select(0, target) * keys).sum(dim=-1) * scale)
-    dtype = _result_dtype(value, query, key, edge_key, edge_value)
-    return _attend(graph, score, _wide(value), edge_value, dropout, seed, dtype)
-
-
-def segment_softmax(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
-    """Softmax of ``score`` [E, H] over the entries with the same ``index`` [E].
-
-    A score of -inf gives weight 0; a segment whose scores are all -inf gets zeros.
-    """
-    lanes = index.unsqueeze(1).expand_as(score)
-    lowest = score.new_full((num_segments, score.size(1)), -torch.inf)
-    top = lowest.scatter_reduce(0, lanes, score.detach(), "amax")
-    top = top.masked_fill(top == -torch.inf, 0)
-    weight = torch.exp(score - top.index_select(0, index))
-    total = torch.zeros_like(lowest).scatter_add(0, lanes, weight)
-    # A segment without weight would divide 0 by 0, here and in the gradient.
-    return weight / total.masked_fill(total == 0, 1).index_select(0, index)
-
-
-def aggregate(
-    graph: Graph, weight: Tensor, value: Tensor, edge_value: Tensor | None = None
-) -> Tensor:
-    """out_i = sum of weight_e * (value_j + edge_value_e): [num_dst, H, C]."""
-    source, target = graph.edge_index
-    message = value.flatten(1).index_select(0, source).view(-1, *value.shape[1:])
-    if edge_value is not None:
-        message = message + edge_value
-    message = (weight.unsqueeze(-1) * message).flatten(1)
-    lanes = target.unsqueeze(1).expand_as(message)
-    out = message.new_zeros((graph.num_dst, message.size(1))).scatter_add(0, lanes, message)
-    return out.view(graph.num_dst, *value.shape[1:])
+    return_weights: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Scaled dot product over the edges (Shi et al. 2021, eq. 3-4, with edge terms)."""
+    dtype = result_dtype(value, query, key, edge_key, edge_value)
+    scores = dot_scores(graph, wide(query), wide(key), wide(edge_key), scale=scale)
+    return _attend(graph, scores, value, edge_value, dropout, seed, return_weights, dtype)
 
 
 def _attend(
     graph: Graph,
-    score: Tensor,
+    scores: Tensor,
     value: Tensor,
     edge_value: Tensor | None,
     dropout: float,
     seed: Tensor | None,
+    return_weights: bool,
     dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Normalise, drop, aggregate: the output [num_dst, H, C] and the weights [E, H] it used."""
-    weight = segment_softmax(score, graph.edge_index[1], graph.num_dst)
+    weights = segment_softmax(graph, scores)
     if dropout > 0:
         assert seed is not None
-        weight = weight * dropout_factor(seed, weight, dropout)
-    edge_value = None if edge_value is None else _wide(edge_value)
-    return aggregate(graph, weight, value, edge_value).to(dtype), weight.to(dtype)
-
-
-def _finite(score: Tensor) -> Tensor:
-    """A score that overflowed counts as the largest of its sign, so that weights stay finite."""
-    largest = torch.finfo(score.dtype).max
-    return score.clamp(-largest, largest)
-
-
-def _result_dtype(*tensors: Tensor | None) -> torch.dtype:
-    """The inputs' common dtype, as if each step were torch's own."""
-    given = [tensor.dtype for tensor in tensors if tensor is not None]
-    return functools.reduce(torch.promote_types, given)
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """At least float32, in which statistics and sums are kept."""
-    return tensor if tensor.dtype is torch.float64 else tensor.float()
+        weights = weights * dropout_factor(seed, weights, dropout)
+    out = aggregate(graph, weights, wide(value), wide(edge_value)).to(dtype)
+    return out, weights.to(dtype) if return_weights else None

@@ -1,0 +1,85 @@
+"""What the public operators ask of their arguments: shapes, floating dtypes, devices, the seed.
+
+An operator's first tensor, the lead, tells heads and channels; the others must fit it and the
+graph. Shapes: N nodes, E edges in listed order, H heads, C channels per head.
+"""
+
+import torch
+from torch import Tensor
+
+from gat.errors import ArgumentTypeError, InputError
+from gat.graph import Graph
+from gat.ops.dropout import check_probability, draw_seed
+
+__all__ = ["Fit", "check_activation", "settle_scale", "settle_seed"]
+
+ROWS = {"num_src": "num_src", "num_dst": "num_dst", "E": "num_edges"}
+
+
+class Fit:
+    """What must fit ``tensor``, the lead, of the shape that ``form`` spells: "num_src, H, C".
+
+    Raises InputError or ArgumentTypeError naming the argument if the lead itself does not fit the
+    graph. ``sizes`` are the lead's sizes after the first: (heads, channels) or (heads,).
+    """
+
+    def __init__(self, graph: Graph, name: str, tensor: Tensor, form: str) -> None:
+        self.name, self.tensor = name, tensor
+        rows, *rest = form.split(", ")
+        count = getattr(graph, ROWS[rows])
+        if tensor.dim() != 1 + len(rest):
+            words = ", ".join([str(count), "heads", "channels"][: 1 + len(rest)])
+            raise InputError(
+                f"{name} has shape {list(tensor.shape)}; expected [{form}] = [{words}]"
+            )
+        if not tensor.is_floating_point():
+            raise ArgumentTypeError(f"{name} has dtype {tensor.dtype}; expected a floating dtype")
+        self.sizes: tuple[int, ...] = tuple(tensor.shape[1:])
+        self.check(name, tensor, (count, *self.sizes))
+        if graph.device != tensor.device:
+            raise InputError(
+                f"the graph is on {graph.device}, {name} on {tensor.device}; move one: "
+                f"graph.to({str(tensor.device)!r})"
+            )
+
+    def check(self, name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+        """Refuse an argument of another shape or device than the lead asks for, or of integers."""
+        if tensor is None:
+            return
+        if tensor.shape != shape:
+            raise InputError(
+                f"{name} has shape {list(tensor.shape)}; expected {list(shape)} for this graph and "
+                f"{self.name} of shape {list(self.tensor.shape)}"
+            )
+        if tensor.device != self.tensor.device:
+            raise InputError(
+                f"{name} is on {tensor.device}, {self.name} on {self.tensor.device}; move one of "
+                f"them"
+            )
+        if not tensor.is_floating_point():
+            raise ArgumentTypeError(f"{name} has dtype {tensor.dtype}; expected a floating dtype")
+
+
+def check_activation(activation: str) -> None:
+    if activation not in ("leaky_relu", "tanh"):
+        raise InputError(f"activation is {activation!r}; expected 'leaky_relu' or 'tanh'")
+
+
+def settle_scale(scale: float | None, channels: int) -> float:
+    """The scale of a dot product: as given, or 1 / sqrt(C)."""
+    return max(channels, 1) ** -0.5 if scale is None else scale
+
+
+def settle_seed(dropout: float, seed: Tensor | int | None, device: torch.device) -> Tensor | None:
+    """The seed as an int64 scalar tensor, drawn if not given; None without dropout."""
+    check_probability("dropout", dropout)
+    if dropout == 0:
+        return None
+    if seed is None:
+        return draw_seed(device)
+    seed = torch.as_tensor(seed, device=device)
+    if seed.dtype is not torch.int64 or seed.dim() != 0:
+        raise InputError(
+            f"seed has dtype {seed.dtype} and shape {list(seed.shape)}; expected one int64 number"
+        )
+    return seed
