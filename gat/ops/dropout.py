@@ -37,9 +37,10 @@ def threshold(p: float) -> int:
     return round(p * (1 << 32))
 
 
-def keep_mask(seed: Tensor, num_edges: int, heads: int, p: float) -> Tensor:
-    """Which weights stay, bool [E, H] in listed order."""
-    number = torch.arange(1, num_edges * heads + 1, device=seed.device)
+def keep_mask(seed: Tensor, num_edges: int, heads: int, p: float, *, first: int = 0) -> Tensor:
+    """Which weights stay, bool [num_edges, H], for the edges from ``first`` on in listed order."""
+    start = first * heads + 1
+    number = torch.arange(start, start + num_edges * heads, device=seed.device)
     # number * GAMMA + seed. The seed is added first so that torch.compile multiplies a tensor: an
     # index times a constant becomes index arithmetic in C++, where overflow is undefined.
     draw = (number + seed) * GAMMA + (seed - seed * GAMMA)
@@ -49,11 +50,14 @@ def keep_mask(seed: Tensor, num_edges: int, heads: int, p: float) -> Tensor:
     return (_shift_right(draw, 32) >= threshold(p)).view(num_edges, heads)
 
 
-def dropout_factor(seed: Tensor, weight: Tensor, p: float) -> Tensor:
-    """What each weight [E, H] is multiplied by: 0 where dropped, else 1 / (1 - p)."""
+def dropout_factor(seed: Tensor, weight: Tensor, p: float, *, first: int = 0) -> Tensor:
+    """What each weight [E, H] is multiplied by: 0 where dropped, else 1 / (1 - p).
+
+    ``first``: the listed number of the edge in the first row, where ``weight`` is a block.
+    """
     num_edges, heads = weight.shape
     scale = 0.0 if p >= 1 else 1 / (1 - p)
-    return keep_mask(seed, num_edges, heads, p).to(weight.dtype) * scale
+    return keep_mask(seed, num_edges, heads, p, first=first).to(weight.dtype) * scale
 
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:

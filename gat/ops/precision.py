@@ -10,14 +10,14 @@ __all__ = ["finite", "result_dtype", "wide"]
 
 
 @overload
-def wide(tensor: Tensor) -> Tensor: ...
+def wide(tensor: Tensor, dtype: torch.dtype = ...) -> Tensor: ...
 @overload
-def wide(tensor: None) -> None: ...
-def wide(tensor: Tensor | None) -> Tensor | None:
-    """At least float32, in which statistics and sums are kept."""
+def wide(tensor: None, dtype: torch.dtype = ...) -> None: ...
+def wide(tensor: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor | None:
+    """At least float32, in which statistics and sums are kept; as wide as ``dtype`` if wider."""
     if tensor is None or tensor.dtype is torch.float64:
         return tensor
-    return tensor.float()
+    return tensor.double() if dtype is torch.float64 else tensor.float()
 
 
 def finite(score: Tensor, dtype: torch.dtype) -> Tensor:
