@@ -80,7 +80,7 @@ def _settle(operator: str, name: str, device: str) -> str:
     if key not in _settled:
         if name == "auto":
             name = _automatic(operator, device)
-        elif reason := _why_not(name, operator, device):
+        elif reason := why_not(name, operator, device):
             what = f"{operator} attention" if operator in FUSED else operator
             raise BackendError(f"backend {name!r} cannot run {what} on {device}: {reason}")
         module = MODULES[name]
@@ -92,11 +92,10 @@ def _settle(operator: str, name: str, device: str) -> str:
 def _automatic(operator: str, device: str) -> str:
     if device == "cpu":
         cpu.notice_if_missing()
-    able = (name for name in ("cpu", "blockwise") if not _why_not(name, operator, device))
-    return next(able, "reference")
+    return "blockwise" if why_not("cpu", operator, device) else "cpu"
 
 
-def _why_not(name: str, operator: str, device: str) -> str:
+def why_not(name: str, operator: str, device: str) -> str:
     """Why ``name`` cannot run ``operator`` on ``device``; "" if it can."""
     if name == "cpu" and device != "cpu":
         return "it computes on the CPU only; move the tensors or use backend='auto'"

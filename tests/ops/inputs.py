@@ -7,7 +7,17 @@ import torch
 from torch import Tensor
 
 from gat.graph import Graph
-from gat.ops import additive_attention, dot_attention, gatv2_attention
+from gat.ops import (
+    additive_attention,
+    additive_scores,
+    aggregate,
+    dot_attention,
+    dot_scores,
+    gatv2_attention,
+    gatv2_scores,
+    segment_softmax,
+)
+from gat.ops.backend import why_not
 from tests.graphs import GRAPHS
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -15,6 +25,17 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "gatv2": gatv2_attention,
     "dot": dot_attention,
 }
+STEPS: dict[str, Callable[..., Any]] = {
+    "additive_scores": additive_scores,
+    "gatv2_scores": gatv2_scores,
+    "dot_scores": dot_scores,
+    "segment_softmax": segment_softmax,
+    "aggregate": aggregate,
+}
+CALLS = OPERATORS | STEPS
+
+# The fast paths that can run here: the compiled library need not be built.
+FAST = [name for name in ("blockwise", "cpu") if not why_not(name, "additive", "cpu")]
 
 
 def graph(name: str) -> Graph:
@@ -25,18 +46,18 @@ def graph(name: str) -> Graph:
 def inputs(
     operator: str, on: Graph, heads: int, channels: int, dtype: torch.dtype = torch.float64
 ) -> dict[str, Tensor]:
-    """Every tensor argument of ``operator``, edge terms included."""
+    """Every tensor argument of an operator or a step, edge terms included."""
     S, D, E, H, C = on.num_src, on.num_dst, on.num_edges, heads, channels
     shapes: dict[str, dict[str, tuple[int, ...]]] = {
-        "additive": {
-            "value": (S, H, C), "score_src": (S, H), "score_dst": (D, H), "score_edge": (E, H),
-        },
-        "gatv2": {"key": (S, H, C), "query": (D, H, C), "att": (H, C), "edge": (E, H, C)},
-        "dot": {
-            "query": (D, H, C), "key": (S, H, C), "value": (S, H, C),
-            "edge_key": (E, H, C), "edge_value": (E, H, C),
-        },
-    }  # fmt: skip
+        "additive_scores": {"score_src": (S, H), "score_dst": (D, H), "score_edge": (E, H)},
+        "gatv2_scores": {"key": (S, H, C), "query": (D, H, C), "att": (H, C), "edge": (E, H, C)},
+        "dot_scores": {"query": (D, H, C), "key": (S, H, C), "edge_key": (E, H, C)},
+        "segment_softmax": {"scores": (E, H)},
+        "aggregate": {"weights": (E, H), "value": (S, H, C), "edge_value": (E, H, C)},
+    }
+    shapes["additive"] = {"value": (S, H, C)} | shapes["additive_scores"]
+    shapes["gatv2"] = shapes["gatv2_scores"]
+    shapes["dot"] = shapes["dot_scores"] | {"value": (S, H, C), "edge_value": (E, H, C)}
     return {
         name: torch.randn(shape, dtype=torch.float64).to(dtype)
         for name, shape in shapes[operator].items()

@@ -1,24 +1,95 @@
 """Backends: one asked for by name runs or says why not; only auto chooses."""
 
+import types
+import warnings
+
 import pytest
 import torch
 
 import gat.ops
 from gat.errors import BackendError, InputError
-from gat.ops import additive_attention, dot_attention
-from tests.ops.inputs import graph, inputs
+from gat.ops import additive_attention, backend, blockwise, cpu, dot_attention, segment_softmax
+from tests.ops.inputs import CALLS, graph, inputs
+
+CPU, META = torch.device("cpu"), torch.device("meta")
 
 
-def test_backend_by_name_runs_or_says_why_not():
+@pytest.fixture(autouse=True)
+def _fresh_choice(monkeypatch):
+    monkeypatch.setattr(backend, "_settled", {})
+    monkeypatch.setattr(backend, "_modules", {})
+
+
+def with_library(monkeypatch, available, operators=tuple(CALLS)):
+    """As if the compiled library were there or not, with kernels for these operators."""
+    library = types.ModuleType("gat.ops.library")
+    for name in operators:
+        setattr(library, name, lambda *_, name=name, **__: f"kernel of {name}")
+    known = {"gat.ops.library": library, "gat.ops.blockwise": blockwise}
+    imports = types.SimpleNamespace(import_module=known.__getitem__)
+    monkeypatch.setattr(backend, "importlib", imports)
+    monkeypatch.setattr(backend, "find_spec", lambda name: name in known or None)
+    status = cpu.Status(available, reason="it is not there", remedy="build it")
+    monkeypatch.setattr(cpu, "status", lambda: status)
+    monkeypatch.setattr(cpu, "notice_if_missing", lambda: warnings.warn("not there", stacklevel=1))
+
+
+def test_auto_takes_the_library_where_it_serves(monkeypatch):
+    with_library(monkeypatch, True, ["additive", "aggregate"])
+    monkeypatch.setattr(cpu, "notice_if_missing", lambda: True)
+    assert backend.implementation("additive", None, CPU)() == "kernel of additive"
+    assert backend.implementation("dot", None, CPU) is blockwise.dot
+    assert backend.implementation("additive", None, META) is blockwise.additive
+
+
+def test_auto_takes_blocks_of_edges_without_the_library_and_says_so(monkeypatch):
+    with_library(monkeypatch, False)
+    with pytest.warns(UserWarning, match="not there"):
+        assert backend.implementation("additive", None, CPU) is blockwise.additive
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert backend.implementation("additive", None, META) is blockwise.additive
+
+
+def test_library_asked_for_by_name_runs_or_says_why_not(monkeypatch):
+    with_library(monkeypatch, False)
+    with pytest.raises(BackendError, match=r"'cpu' cannot run dot attention on cpu: .*build it"):
+        backend.implementation("dot", "cpu", CPU)
+    with_library(monkeypatch, True, ["dot"])
+    assert backend.implementation("dot", "cpu", CPU)() == "kernel of dot"
+    with pytest.raises(BackendError, match=r"'cpu' cannot run aggregate on cpu: .* no such"):
+        backend.implementation("aggregate", "cpu", CPU)
+    with pytest.raises(BackendError, match="on meta: it computes on the CPU only; move the"):
+        backend.implementation("dot", "cpu", META)
+
+
+def test_what_was_settled_is_not_asked_again(monkeypatch):
+    first = backend.implementation("gatv2", "blockwise", CPU)
+
+    def refuse(*_):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(backend, "why_not", refuse)
+    assert backend.implementation("gatv2", "blockwise", CPU) is first
+
+
+def test_first_call_of_a_process_may_be_a_compiled_one():
     on = graph("random")
-    t = inputs("additive", on, 2, 3)
-    auto = additive_attention(on, **t)
-    assert torch.equal(additive_attention(on, **t, backend="reference"), auto)
-    for name in ("cpu", "triton"):
-        with pytest.raises(
-            BackendError, match=f"backend '{name}' cannot run additive attention on cpu: "
-        ):
-            additive_attention(on, **t, backend=name)
+    _ = on.edge_index
+    scores = torch.randn(211, 2)
+    run = torch.compile(segment_softmax, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(run(on, scores), segment_softmax(on, scores, backend="reference"))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_backend_by_name_runs_or_says_why_not(call):
+    on = graph("random")
+    t = inputs(call, on, 2, 3)
+    expected = CALLS[call](on, **t, backend="reference")
+    for name in ("auto", "blockwise"):
+        torch.testing.assert_close(CALLS[call](on, **t, backend=name), expected)
+    with pytest.raises(BackendError, match=f"backend 'triton' cannot run {call}.* on cpu: "):
+        CALLS[call](on, **t, backend="triton")
 
 
 def test_use_backend_holds_for_its_block_and_as_a_function():
@@ -35,3 +106,13 @@ def test_use_backend_holds_for_its_block_and_as_a_function():
     assert dot_attention(on, **t).shape == (31, 2, 3)
     with pytest.raises(InputError, match="backend is 'gpu'"):
         gat.ops.use_backend("gpu")
+
+
+def test_choice_changes_what_compiled_code_runs():
+    on = graph("random")
+    _ = on.edge_index
+    t = inputs("additive", on, 2, 3)
+    run = torch.compile(additive_attention, fullgraph=True, backend="aot_eager")
+    out = run(on, **t)
+    with gat.ops.use_backend("reference"):
+        torch.testing.assert_close(run(on, **t), out)
