@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph
-from gat.ops import additive_attention, dot_attention, gatv2_attention
+from gat.ops import additive_attention, dot_attention, gatv2_attention, use_backend
 from tests.graphs import GRAPHS
-from tests.ops.inputs import OPERATORS, graph, inputs
+from tests.ops.inputs import FAST, OPERATORS, graph, inputs
+
+
+@pytest.fixture(autouse=True, scope="module", params=["reference", *FAST])
+def _by_each_backend(request):
+    """Everything here holds of every implementation that can run."""
+    with use_backend(request.param):
+        yield
 
 
 def score_by_hand(operator, t, j, i, e, h):
