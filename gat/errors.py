@@ -13,6 +13,7 @@ __all__ = [
     "CheckpointMismatchError",
     "ConfigError",
     "CorruptDataError",
+    "DoesNotFitError",
     "DownloadError",
     "GatError",
     "IndexRangeError",
@@ -20,6 +21,7 @@ __all__ = [
     "MissingDependencyError",
     "NonFiniteLossError",
     "RunLockedError",
+    "WrongResultError",
 ]
 
 
@@ -73,3 +75,13 @@ class RunLockedError(GatError, OSError):
 
 class NonFiniteLossError(GatError, ArithmeticError):
     """Training met a NaN or infinite loss; the last good checkpoint is kept."""
+
+
+class DoesNotFitError(GatError, MemoryError):
+    """What was asked for needs more memory than there is."""
+
+
+class WrongResultError(GatError, ArithmeticError):
+    """Something that was to be measured computes wrong results; names it and the tensor."""
+
+    exit_code = 1

@@ -8,15 +8,21 @@ from pathlib import Path
 
 from gat.errors import InputError
 
-__all__ = ["shelf"]
+__all__ = ["checkout", "shelf"]
+
+
+def checkout() -> Path | None:
+    """The folder of the checkout that this package lies in; None where it was installed."""
+    root = Path(__file__).resolve().parents[1]
+    # A site-packages folder may hold someone else's `datasets`; a checkout has pyproject.toml.
+    return root if (root / "pyproject.toml").is_file() else None
 
 
 def shelf(name: str) -> Path:
     """The folder ``name`` ("datasets" or "experiments") of this installation."""
     package = Path(__file__).resolve().parent
     candidates = [package.parent / name, package / "_shelf" / name]
-    # A site-packages folder may hold someone else's `datasets`; a checkout has pyproject.toml.
-    if not (package.parent / "pyproject.toml").is_file():
+    if checkout() is None:
         candidates.reverse()
     for folder in candidates:
         if folder.is_dir() and any(folder.rglob("*.toml")):

@@ -1,16 +1,13 @@
 """`gat datasets` and `gat results`: what there is, and what came out."""
 
-import re
 import sys
-from pathlib import Path
 
 from gat.cli.options import Datasets, Results
-from gat.cli.show import say, table
+from gat.cli.pages import with_block, write_pages
+from gat.cli.show import table
 from gat.errors import InputError
 
 __all__ = ["datasets_command", "results_command"]
-
-README_TABLE = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
 def datasets_command(options: Datasets) -> None:
@@ -72,29 +69,11 @@ def results_command(options: Results) -> None:
     if not rows:
         raise InputError(f"{folder} holds no results; run gat reproduce EXPERIMENT first")
     if options.output is not None:
-        _write({folder / "RESULTS.md": render(rows)}, check=options.check)
+        pages = {folder / "RESULTS.md": render(rows)}
+        write_pages(pages, check=options.check, command="gat results")
         return
     texts = {folder.parent / "RESULTS.md": render(rows)}
     readme = folder.parent.parent / "README.md"
     if readme.is_file():
-        old = readme.read_text(encoding="utf-8")
-        block = markdown(rows)
-        texts[readme], found_markers = README_TABLE.subn(lambda m: f"{m[1]}{block}\n{m[2]}", old)
-        if not found_markers:
-            raise InputError(
-                f"{readme} has no place for the results; put the lines <!-- results --> and "
-                "<!-- /results --> where the table is to stand"
-            )
-    _write(texts, check=options.check)
-
-
-def _write(texts: dict[Path, str], *, check: bool) -> None:
-    for path, text in texts.items():
-        old = path.read_text(encoding="utf-8") if path.is_file() else None
-        if old == text:
-            say(f"{path} is up to date")
-        elif check:
-            raise InputError(f"{path} is out of date; run gat results")
-        else:
-            path.write_text(text, encoding="utf-8")
-            say(f"wrote {path}")
+        texts[readme] = with_block(readme, "results", markdown(rows))
+    write_pages(texts, check=options.check, command="gat results")

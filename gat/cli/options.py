@@ -3,52 +3,28 @@
 Importing this is quick; each ``run`` imports what it needs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
-from tyro.constructors import PrimitiveConstructorSpec
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
 
-__all__ = ["Datasets", "Evaluate", "Reproduce", "Results", "Train", "parse"]
+from gat.cli.arguments import NUMBER, WHOLE, File, Folder, given
+from gat.cli.bench_options import Bench
+
+__all__ = ["Bench", "Datasets", "Evaluate", "Reproduce", "Results", "Train", "parse"]
 
 DESCRIPTION = (
-    "Graph attention networks: train, evaluate, and reproduce published results. "
+    "Graph attention networks: train, evaluate, reproduce published results, and measure speed. "
     "`gat SUBCOMMAND --help` tells more; `gat --version` prints the version."
 )
 
 
-def _given(metavar: str | None, hint: str = "") -> Any:
-    return arg(metavar=metavar, help_behavior_hint=hint)
-
-
-def _parsed(convert: Callable[[str], Any], expected: str) -> PrimitiveConstructorSpec[Any]:
-    """How tyro is to read one value; its own sentence for ``int | None`` speaks of types."""
-
-    def read(texts: list[str]) -> Any:
-        try:
-            return convert(texts[0])
-        except ValueError:
-            raise ValueError(f"expected {expected}, got {texts[0]!r}") from None
-
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="N",
-        instance_from_str=read,
-        is_instance=lambda value: value is None or isinstance(value, int | float),
-        str_from_instance=lambda value: [str(value)],
-    )
-
-
 RECIPE = "(default: the recipe's)"
-WHOLE = _parsed(int, "a whole number")
-Count = Annotated[int | None, WHOLE, _given("N", RECIPE)]
-Number = Annotated[float | None, _parsed(float, "a number"), _given("X", RECIPE)]
-Name = Annotated[str | None, _given("NAME")]
-Folder = Annotated[Path | None, _given("DIR")]
-File = Annotated[Path | None, _given("FILE")]
+Count = Annotated[int | None, WHOLE, given("N", RECIPE)]
+Number = Annotated[float | None, NUMBER, given("X", RECIPE)]
 
 
 @dataclass(frozen=True)
@@ -64,7 +40,7 @@ class Train:
     """
 
     dataset: Annotated[
-        Positional[str | None], _given("[DATASET]", "(default: digits, which needs no network)")
+        Positional[str | None], given("[DATASET]", "(default: digits, which needs no network)")
     ] = None
     """A data set; `gat datasets` lists them."""
 
@@ -72,7 +48,7 @@ class Train:
     """A graph of your own: its edges (CSV, or one .npz or .graphml file that holds everything)."""
     nodes: File = None
     """Its nodes (CSV): an id, features, and the label."""
-    label: Annotated[str | None, _given("COLUMN")] = None
+    label: Annotated[str | None, given("COLUMN")] = None
     """The column to predict; nodes without a value there are unlabelled."""
 
     epochs: Count = None
@@ -81,7 +57,7 @@ class Train:
     """Seed of weights, dropout and order."""
     split: Count = None
     """Which of the data set's splits, from 0."""
-    attention: Annotated[Literal["gat", "gatv2"] | None, _given("{gat,gatv2}", RECIPE)] = None
+    attention: Annotated[Literal["gat", "gatv2"] | None, given("{gat,gatv2}", RECIPE)] = None
     """Which attention."""
     layers: Count = None
     """Number of layers."""
@@ -95,20 +71,20 @@ class Train:
     """Learning rate."""
     weight_decay: Number = None
     """L2 penalty."""
-    device: Annotated[str | None, _given("NAME", "(default: a GPU if there is one)")] = None
+    device: Annotated[str | None, given("NAME", "(default: a GPU if there is one)")] = None
     """auto, cpu, cuda or cuda:N."""
 
     config: File = None
     """A configuration (TOML) that takes the place of the recipe."""
-    set: Annotated[UseAppendAction[tuple[str, ...]], _given("KEY=VALUE")] = ()
+    set: Annotated[UseAppendAction[tuple[str, ...]], given("KEY=VALUE")] = ()
     """Any other setting, e.g. --set stopping.patience=50; may be given again."""
     run_dir: Folder = None
     """Folder of this run (default: a new one under runs/)."""
-    resume: Annotated[Path | None, _given("RUN")] = None
+    resume: Annotated[Path | None, given("RUN")] = None
     """Continue the run in this folder."""
     root: Folder = None
     """Where the data lie as NAME/raw/FILE; looked in before GAT_DATA and the user's cache."""
-    skip_baselines: Annotated[FlagCreatePairsOff[bool], _given(None)] = False
+    skip_baselines: Annotated[FlagCreatePairsOff[bool], given(None)] = False
     """Leave out logistic regression and label spreading."""
 
     def run(self) -> None:
@@ -121,7 +97,7 @@ class Train:
 class Evaluate:
     """Score the weights that a run kept, on all parts of its data."""
 
-    run_dir: Annotated[Positional[Path], _given("RUN")]
+    run_dir: Annotated[Positional[Path], given("RUN")]
     """Folder of a run of `gat train`."""
 
     def run(self) -> None:
@@ -138,17 +114,17 @@ class Reproduce:
     kept, so an interrupted reproduction continues. Without a name, the experiments are listed.
     """
 
-    experiment: Annotated[Positional[str | None], _given("[EXPERIMENT]", "(e.g. cora/gat)")] = None
+    experiment: Annotated[Positional[str | None], given("[EXPERIMENT]", "(e.g. cora/gat)")] = None
     """DATASET/NAME."""
-    seeds: Annotated[int | None, WHOLE, _given("N", "(default: the experiment's)")] = None
+    seeds: Annotated[int | None, WHOLE, given("N", "(default: the experiment's)")] = None
     """Number of runs, with seeds 0 to N - 1."""
-    jobs: Annotated[int, WHOLE, _given("N", "(default: 1)")] = 1
+    jobs: Annotated[int, WHOLE, given("N", "(default: 1)")] = 1
     """Runs at a time, in processes that share the cores."""
     output: Folder = None
     """Where results go (default: experiments/results of the checkout)."""
     root: Folder = None
     """Where the data lie."""
-    fresh: Annotated[FlagCreatePairsOff[bool], _given(None)] = False
+    fresh: Annotated[FlagCreatePairsOff[bool], given(None)] = False
     """Run every seed again, also those already stored."""
 
     def run(self) -> None:
@@ -161,7 +137,7 @@ class Reproduce:
 class Datasets:
     """List the data sets, or show the card of one."""
 
-    name: Annotated[Positional[str | None], _given("[NAME]")] = None
+    name: Annotated[Positional[str | None], given("[NAME]")] = None
     """A data set."""
 
     def run(self) -> None:
@@ -180,7 +156,7 @@ class Results:
 
     output: Folder = None
     """Folder of results (default: experiments/results of the checkout)."""
-    check: Annotated[FlagCreatePairsOff[bool], _given(None)] = False
+    check: Annotated[FlagCreatePairsOff[bool], given(None)] = False
     """Write nothing; fail if a file is out of date."""
 
     def run(self) -> None:
@@ -189,7 +165,7 @@ class Results:
         results_command(self)
 
 
-Command = Train | Evaluate | Reproduce | Datasets | Results
+Command = Train | Evaluate | Reproduce | Datasets | Results | Bench
 
 
 def parse(arguments: Sequence[str]) -> Command:

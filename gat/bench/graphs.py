@@ -1,0 +1,118 @@
+"""The graphs that are measured: real ones by name, synthetic ones of known data sets' sizes.
+
+Every graph has each node's self-loop once and is the same wherever it is built.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gat.bench.memory import available, gib
+from gat.errors import InputError
+from gat.graph import Graph
+
+__all__ = ["KNOWN", "build", "check_name", "facts"]
+
+SEED = 0
+# Edges per node of the uniform graphs, as in ogbn-products.
+DEGREE = 25
+# Peak memory of sorting a graph in both directions, measured.
+BYTES_PER_EDGE = 110
+
+
+@dataclass(frozen=True)
+class Size:
+    """Nodes, edges without loops, and how steep the in-degrees are: node k of some order draws
+    edges in proportion to (1 + k) ** -steepness; sources are uniform."""
+
+    nodes: int
+    edges: int
+    steepness: float
+
+
+# Sizes of Hu et al. 2020, "Open Graph Benchmark", both directions of every edge; the steepness
+# gives the largest in-degree of the real graph (13,161 and 17,481).
+SIZES = {
+    "arxiv-size": Size(169_343, 2_332_486, 0.75),
+    "products-size": Size(2_449_029, 123_718_280, 0.435),
+}
+KNOWN = f"{', '.join(SIZES)}, uniform-NM (N million edges, {DEGREE} a node) or a data set's name"
+
+
+def check_name(name: str, fraction: float = 1.0) -> None:
+    """Refuse a graph that `build` does not know, and a fraction outside (0, 1]."""
+    from gat.data import cards
+
+    if not 0 < fraction <= 1:
+        raise InputError(
+            f"fraction is {fraction}; expected a share of the edges, 0 < fraction <= 1"
+        )
+    if _size(name) is None and name not in cards():
+        raise InputError(f"there is no graph {name!r} to measure; expected {KNOWN}")
+
+
+def build(name: str, fraction: float = 1.0) -> Graph:
+    """The graph called ``name`` with that fraction of its edges, and all self-loops.
+
+    Raises InputError for what `check_name` refuses, or a graph too large for the memory at hand.
+    """
+    check_name(name, fraction)
+    size = _size(name)
+    if size is None:
+        edge_index, nodes = _real(name, fraction)
+    else:
+        _check_fits(name, fraction, size)
+        edge_index, nodes = _synthetic(size, fraction), size.nodes
+    return Graph.from_edge_index(edge_index, nodes).with_self_loops()
+
+
+def facts(graph: Graph) -> dict[str, int]:
+    """What a reader of the figures wants to know of a graph."""
+    return {
+        "nodes": graph.num_dst,
+        "edges": graph.num_edges,
+        "largest in-degree": int(graph.in_degree.max()) if graph.num_dst else 0,
+    }
+
+
+def _size(name: str) -> Size | None:
+    """Of a synthetic graph."""
+    if found := re.fullmatch(r"uniform-([1-9]\d*)M", name):
+        edges = int(found[1]) * 1_000_000
+        return Size(edges // DEGREE, edges - edges // DEGREE, 0.0)
+    return SIZES.get(name)
+
+
+def _check_fits(name: str, fraction: float, size: Size) -> None:
+    edges = int(size.edges * fraction) + size.nodes
+    needed, free = edges * BYTES_PER_EDGE, available()
+    if free is not None and needed > free:
+        share = 0.9 * fraction * free / needed
+        raise InputError(
+            f"{name} has {edges / 1e6:.1f} million edges, which take {gib(needed)} to sort; "
+            f"{gib(free)} are free. Measure fewer of them: --fraction {share:.2g}"
+        )
+
+
+def _synthetic(size: Size, fraction: float) -> Tensor:
+    draw = np.random.default_rng(SEED)
+    count = int(size.edges * fraction)
+    weight = draw.permutation((1.0 + np.arange(size.nodes)) ** -size.steepness)
+    ends = np.cumsum(weight / weight.sum())
+    target = np.minimum(np.searchsorted(ends, draw.random(count)), size.nodes - 1)
+    source = draw.integers(0, size.nodes, count)
+    return torch.from_numpy(np.stack([source, target]))
+
+
+def _real(name: str, fraction: float) -> tuple[Tensor, int]:
+    from gat.data import load
+
+    graph = load(name).graphs[0]
+    edge_index = graph.edge_index
+    if fraction < 1:
+        order = torch.randperm(edge_index.size(1), generator=torch.Generator().manual_seed(SEED))
+        edge_index = edge_index[:, order[: int(len(order) * fraction)].sort().values]
+    return edge_index, graph.num_nodes

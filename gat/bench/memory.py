@@ -1,0 +1,108 @@
+"""Memory of this process and machine, bytes: what is free, what is held, the peak of a call."""
+
+import ctypes
+import gc
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Peak", "available", "gib", "hold_to", "peak_over", "resident"]
+
+
+class Peak(NamedTuple):
+    """Bytes above what was held before. ``exact`` False: the system tells only the peak of the
+    process's whole life, so this is an upper bound."""
+
+    bytes: int
+    exact: bool
+
+
+def gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+def available() -> int | None:
+    """What can still be taken without swapping; None where the system does not tell."""
+    free = _field("/proc/meminfo", "MemAvailable:")
+    # A container's own limit; files it has read count as used there, and can be dropped.
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        used -= _field(str(group / "memory.stat"), "inactive_file ", 1) or 0
+        free = limit - used if free is None else min(free, limit - used)
+    return free
+
+
+def hold_to(size: int) -> None:
+    """Let this process fail with an error rather than take more than ``size``; where it can be set.
+
+    The kernel's answer to memory that runs out is to kill some process, which may be another.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard == resource.RLIM_INFINITY or size <= hard:
+            resource.setrlimit(resource.RLIMIT_DATA, (size, hard))
+
+
+def peak_over(run: Callable[[], object]) -> Peak:
+    """The most that ``run`` held beyond what was held before it, its result included."""
+    gc.collect()
+    # Memory freed but not given back would hide as much of what `run` takes.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    exact = _reset_peak()
+    before = resident()
+    result = run()
+    peak = _peak()
+    del result
+    return Peak(max(0, peak - before), exact)
+
+
+def resident() -> int:
+    """Bytes this process holds in memory now."""
+    held = _field("/proc/self/status", "VmRSS:")
+    if held is not None:
+        return held
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def _reset_peak() -> bool:
+    """Whether the peak was set back to what is held now."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return _field("/proc/self/status", "VmHWM:") is not None
+
+
+def _peak() -> int:
+    peak = _field("/proc/self/status", "VmHWM:")
+    if peak is not None:
+        return peak
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    # macOS counts bytes, the others KiB.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _field(path: str, start: str, unit: int = 1024) -> int | None:
+    """The number on the line that starts so, in a file of "name: number kB" lines."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * unit for line in lines if line.startswith(start)), None)

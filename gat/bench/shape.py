@@ -1,0 +1,72 @@
+"""What a layer is measured at: operator, heads and channels, graph; and the inputs to it.
+
+Only the edge part is measured: features come projected, as the operators of `gat.ops` take them.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gat.errors import InputError
+from gat.graph import Graph
+
+__all__ = ["OPERATORS", "Inputs", "Shape", "make_inputs"]
+
+# The tensors of each operator, and the first letter of their shape: N nodes, or none.
+OPERATORS = {
+    "gat": {"value": "NHC", "score_src": "NH", "score_dst": "NH"},
+    "gatv2": {"key": "NHC", "query": "NHC", "att": "HC"},
+    "dot": {"query": "NHC", "key": "NHC", "value": "NHC"},
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """``heads`` x ``channels`` of ``operator`` on a fraction of the edges of ``graph``."""
+
+    operator: str = "gat"
+    heads: int = 8
+    channels: int = 32
+    graph: str = "arxiv-size"
+    fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.operator not in OPERATORS:
+            known = ", ".join(OPERATORS)
+            raise InputError(f"operator is {self.operator!r}; expected one of {known}")
+        for name in ("heads", "channels"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more")
+
+    def __str__(self) -> str:
+        share = "" if self.fraction == 1 else f", {self.fraction:.0%} of its edges"
+        return f"{self.operator} {self.heads}x{self.channels} on {self.graph}{share}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """float32 tensors by name, which require gradients, and the gradient of the output."""
+
+    graph: Graph
+    tensors: dict[str, Tensor]
+    grad_out: Tensor
+
+
+def make_inputs(graph: Graph, operator: str, heads: int, channels: int) -> Inputs:
+    """Normal values, the same each time; scores are of the order of 1 for any C."""
+    draw = torch.Generator().manual_seed(0)
+    sizes = {"N": graph.num_src, "H": heads, "C": channels}
+
+    def normal(letters: str) -> Tensor:
+        return torch.randn([sizes[letter] for letter in letters], generator=draw)
+
+    tensors = {name: normal(letters) for name, letters in OPERATORS[operator].items()}
+    if "att" in tensors:
+        tensors["att"] *= channels**-0.5
+    grad_out = normal("NHC")
+    return Inputs(graph, {k: v.requires_grad_() for k, v in tensors.items()}, grad_out)

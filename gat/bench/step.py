@@ -1,0 +1,138 @@
+"""An epoch of training: a step with all its dropouts, then the validation pass.
+
+"gat" is `gat train` itself: the data set's recipe through `gat.train.Session`. "pyg" is the same
+recipe as its users write it: a plain loop over PyG's layers on dense features; their layers have no
+third dropout. "drop-in" is that loop with the import changed, and nothing else.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import grad
+
+from gat.bench import check as correctness
+from gat.bench import timing
+from gat.bench.case import Plan
+from gat.bench.loops import Loop, PlainLoop, layers, loop
+from gat.bench.peers import check_names
+from gat.bench.record import Record
+from gat.errors import InputError
+from gat.ops import use_backend
+from gat.train import TrainConfig, load_task, recipe_for
+from gat.train.session import Session
+
+__all__ = ["PEERS", "check", "step", "times"]
+
+PEERS = ("gat", "pyg", "drop-in")
+
+# What a recipe may not have, since the plain loop does not: {setting: what it must be}.
+PLAIN = {
+    "model.input_dropout": None,
+    "model.concat": True,
+    "model.norm": "none",
+    "model.residual": "none",
+    "model.jumping_knowledge": "none",
+    "model.linear_input": False,
+    "model.linear_output": False,
+    "model.symmetric_norm": False,
+    "model.activation": "elu",
+    "data.undirected": False,
+    "optimizer.name": "adam",
+    "schedule.name": "none",
+    "clip.name": "none",
+    "precision": "float32",
+    "label_smoothing": 0.0,
+}
+
+
+def step(dataset: str, plan: Plan) -> Record:
+    """Measure an epoch of ``dataset``'s recipe."""
+    check_names(plan.peers, PEERS)
+    recipe(dataset)
+    title = f"an epoch of {dataset}"
+    case = plan.case("step", dataset, title, {"dataset": dataset})
+    return plan.record("step", title, {"dataset": dataset}, [case])
+
+
+def recipe(dataset: str) -> TrainConfig:
+    """The data set's recipe; InputError if a plain loop over PyG's layers cannot follow it."""
+    config = recipe_for(dataset)
+    for setting, plain in PLAIN.items():
+        value: Any = config
+        for name in setting.split("."):
+            value = getattr(value, name)
+        if value != plain:
+            raise InputError(
+                f"the recipe of {dataset} has {setting} = {value!r}, which the plain loop over "
+                f"PyG's layers does not; measure a recipe without it, such as cora or citeseer"
+            )
+    return config.updated(device="cpu")
+
+
+# What follows runs in processes of its own.
+
+
+def _session(dataset: str) -> Session:
+    config = recipe(dataset)
+    task = load_task(config.data)
+    if task.inductive or task.multilabel or task.metric != "accuracy":
+        raise InputError(
+            f"{dataset} has several graphs, or is not scored by accuracy, which the plain loop "
+            "over PyG's layers does not do; measure cora or citeseer"
+        )
+    return Session(config, task, torch.device("cpu"))
+
+
+def check(dataset: str, names: list[str]) -> dict[str, Any]:
+    """Logits and every gradient of the training loss, without dropout, at the same weights."""
+    session = _session(dataset)
+    labels = [name for name, _ in session.model.named_parameters()]
+    graph, split = session.task.graphs[0], session.config.data.split
+    mask = graph.train_mask[:, split]
+
+    def results(at: Loop) -> dict[str, Tensor]:
+        at.model.eval()
+        out = at.logits()
+        gradients = grad(F.cross_entropy(out[mask], graph.y[mask]), list(at.model.parameters()))
+        named = zip(labels, gradients, strict=True)
+        return {"logits": out.detach(), **{f"grad {name}": value for name, value in named}}
+
+    def truth(dtype: torch.dtype) -> dict[str, Tensor]:
+        with use_backend("reference"):
+            conv = layers("drop-in", session.config.model.attention)
+            return results(PlainLoop(session, conv, dtype))
+
+    bounds = correctness.bounds(truth)
+    errors, absent = correctness.all_errors(
+        lambda name: correctness.errors_of(results(loop(name, session)), bounds), names
+    )
+    return {
+        "facts": _facts(session),
+        "on": "logits, and gradients without dropout",
+        "tolerance": {tensor: bound.tolerance for tensor, bound in bounds.items()},
+        "errors": errors,
+        "absent": absent,
+    }
+
+
+def times(dataset: str, names: list[str], repeats: int) -> dict[str, Any]:
+    """Seconds of an epoch of each loop, taken in turn."""
+    session = _session(dataset)
+    runs: dict[str, Callable[[], timing.Parts]] = {}
+    for name in names:
+        runs[name] = loop(name, session).epoch
+    return {"samples": timing.take_turns(runs, repeats)}
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    graph = session.task.graphs[0]
+    share = float(graph.x.count_nonzero()) / max(graph.x.numel(), 1)
+    return {
+        "nodes": graph.num_nodes,
+        "edges": graph.num_edges,
+        "features": session.task.num_features,
+        "features not zero": f"{share:.2%}",
+    }

@@ -1,0 +1,133 @@
+"""The rows the project answers for: what is measured, and what it should come to.
+
+Each row is one run, stored as benchmarks/results/NAME.json; `gat bench report` sets its figures
+beside what was to be reached. A figure out of reach stays, with its row.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gat.bench.aims import Aim, Faster, Floor, Growth, Memory
+from gat.bench.case import Plan, Say
+from gat.bench.layer import SCALING, layer, scaling
+from gat.bench.record import Record, as_json
+from gat.bench.shape import Shape
+from gat.bench.sparse import sparse
+from gat.bench.step import step
+from gat.errors import InputError
+
+__all__ = ["TARGETS", "Target", "target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row: ``run`` measures it with a plan, ``options`` are those the record then has.
+
+    note: what a reader should know of it, such as what limits a figure that is out of reach.
+    """
+
+    what: str
+    run: Callable[[Plan], Record]
+    options: dict[str, Any]
+    peers: tuple[str, ...]
+    aims: tuple[Aim, ...] = ()
+    malloc: tuple[str, ...] = ("default", "kept")
+    note: str = ""
+
+    def measure(self, repeats: int = 7, threads: int | None = None, say: Say = print) -> Record:
+        plan = Plan(self.peers, repeats=repeats, threads=threads, malloc=self.malloc, say=say)
+        return self.run(plan)
+
+    def stands_for(self, record: Record) -> bool:
+        """Whether ``record`` is of what this row measures now."""
+        mine = as_json({**self.options, "peers": self.peers, "malloc": self.malloc})
+        return all(record.options.get(name) == value for name, value in mine.items())
+
+
+def _layer(shape: Shape, what: str, aims: tuple[Aim, ...], peers: str = "gat,pyg,torch") -> Target:
+    return Target(what, lambda plan: layer(shape, plan), shape.to_dict(), _names(peers), aims)
+
+
+def _names(peers: str) -> tuple[str, ...]:
+    return tuple(peers.split(","))
+
+
+def _epoch(dataset: str, what: str, aim: Aim, peers: str) -> Target:
+    return Target(
+        what,
+        lambda plan: step(dataset, plan),
+        {"dataset": dataset},
+        _names(peers),
+        (aim,),
+        malloc=("default",),
+    )
+
+
+def _sparse(dataset: str) -> Target:
+    return Target(
+        f"first layer's product over the features of {dataset.title()}",
+        lambda plan: sparse(dataset, plan),
+        {"dataset": dataset, "channels": 64},
+        ("gat", "dense", "torch"),
+        (),
+        malloc=("default",),
+    )
+
+
+def _scaling(shape: Shape) -> Target:
+    return Target(
+        "GAT 8x8, 1 to 60 million edges",
+        lambda plan: scaling(shape, plan, SCALING),
+        {**shape.to_dict(), "graph": list(SCALING)},
+        ("gat",),
+        (Growth(1.2),),
+        malloc=("kept",),
+    )
+
+
+PART = "40% of the edges"
+TARGETS: dict[str, Target] = {
+    "gat-8x32": _layer(
+        Shape("gat", 8, 32), "GAT 8x32, arxiv-size", (Faster(7), Floor(1.3), Memory(0.4))
+    ),
+    "gat-3x250": _layer(Shape("gat", 3, 250), "GAT 3x250, arxiv-size", (Memory(1.2),), "gat"),
+    "gat-3x250-part": _layer(
+        Shape("gat", 3, 250, fraction=0.4), f"GAT 3x250, arxiv-size, {PART}", (Faster(5),)
+    ),
+    "gatv2-8x32": _layer(Shape("gatv2", 8, 32), "GATv2 8x32, arxiv-size", (Memory(0.6),), "gat"),
+    "gatv2-8x32-part": _layer(
+        Shape("gatv2", 8, 32, fraction=0.4), f"GATv2 8x32, arxiv-size, {PART}", (Faster(7),)
+    ),
+    "dot-8x32-part": _layer(
+        Shape("dot", 8, 32, fraction=0.4), f"dot 8x32, arxiv-size, {PART}", (Faster(5),)
+    ),
+    "epoch-cora": _epoch(
+        "cora", "epoch of the paper's GAT on Cora", Faster(12, malloc="default"), "gat,pyg"
+    ),
+    "epoch-citeseer": _epoch(
+        "citeseer", "epoch of the paper's GAT on Citeseer", Faster(20, malloc="default"), "gat,pyg"
+    ),
+    "drop-in-cora": _epoch(
+        "cora",
+        "a plain PyG loop on Cora with our GATConv, nothing else changed",
+        Faster(1.5, peer="drop-in", malloc="default"),
+        "drop-in,pyg",
+    ),
+    "scaling": _scaling(Shape("gat", 8, 8)),
+    "gat-8x8-cora": _layer(Shape("gat", 8, 8, "cora"), "GAT 8x8, Cora", ()),
+    "gat-8x8-citeseer": _layer(Shape("gat", 8, 8, "citeseer"), "GAT 8x8, Citeseer", ()),
+    "gat-8x64-minesweeper": _layer(Shape("gat", 8, 64, "minesweeper"), "GAT 8x64, Minesweeper", ()),
+    "sparse-cora": _sparse("cora"),
+    "sparse-citeseer": _sparse("citeseer"),
+}
+
+
+def target(name: str) -> Target:
+    """The row called ``name``; InputError lists near matches and the known ones."""
+    if name in TARGETS:
+        return TARGETS[name]
+    near = difflib.get_close_matches(name, TARGETS, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise InputError(f"there is no target {name!r}; {hint}known are: {', '.join(TARGETS)}")

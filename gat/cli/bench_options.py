@@ -1,0 +1,193 @@
+"""`gat bench`: what can be measured, one dataclass per sub-command, help included."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subcommand
+
+from gat.cli.arguments import NUMBER, WHOLE, File, Names, given
+
+__all__ = ["Bench", "Layer", "Measured", "Report", "Scaling", "Sparse", "Step", "Target"]
+
+Operator = Literal["gat", "gatv2", "dot"]
+Count = Annotated[int, WHOLE]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What every measurement has."""
+
+    threads: Annotated[int | None, WHOLE, given("N", "(default: torch's own number)")] = None
+    """Threads."""
+    repeats: Count = 7
+    """Samples of each peer, taken in turn; their median counts."""
+    output: Annotated[Path | None, given("FILE", "(default: a new one under runs/)")] = None
+    """Where the record goes (JSON): every sample, versions, machine, commit."""
+    plot: File = None
+    """Draw the figures too (.png, .pdf, .svg); needs the extra plot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(Measured):
+    """The edge part of one attention layer, forward and backward.
+
+    Peers: gat (ours, as a user has it), cpu, blockwise and reference (ours by backend), pyg,
+    pyg-sorted (its edges sorted by target), torch (a sparse product per head). Their outputs and
+    gradients are first held against the float64 reference; no speed of wrong results is told.
+
+    Example: `gat bench layer --operator gatv2 --fraction 0.4 --peers gat,pyg`.
+    """
+
+    operator: Operator = "gat"
+    """Which attention."""
+    heads: Count = 8
+    """Heads."""
+    channels: Count = 32
+    """Channels per head."""
+    graph: Annotated[str, arg(metavar="NAME")] = "arxiv-size"
+    """arxiv-size, products-size, uniform-NM (N million edges), or a data set: cora, ..."""
+    fraction: Annotated[float, NUMBER] = 1.0
+    """Share of the graph's edges."""
+    peers: Names = ("gat", "pyg", "torch")
+    """Who is measured."""
+    malloc: Names = ("default", "kept")
+    """How the C library treats freed memory: default, or kept for the next tensor."""
+
+    def run(self) -> None:
+        from gat.cli.bench import layer_command
+
+        layer_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling(Measured):
+    """Time per edge of one layer on growing graphs."""
+
+    operator: Operator = "gat"
+    """Which attention."""
+    heads: Count = 8
+    """Heads."""
+    channels: Count = 8
+    """Channels per head."""
+    graphs: Names = ("uniform-1M", "uniform-4M", "uniform-16M", "uniform-60M")
+    """The graphs, as `gat bench layer --graph` names them."""
+    peers: Names = ("gat",)
+    """Who is measured."""
+    malloc: Names = ("kept",)
+    """How the C library treats freed memory: default, or kept for the next tensor."""
+
+    def run(self) -> None:
+        from gat.cli.bench import scaling_command
+
+        scaling_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Measured):
+    """An epoch of training: a step with all its dropouts, then the validation pass.
+
+    Peers: gat (`gat train` itself, by the data set's recipe), pyg (the same recipe in a plain loop
+    over PyG's layers), drop-in (that loop with the import changed to gat.nn).
+    """
+
+    dataset: Annotated[Positional[str], given("[DATASET]", "(default: cora)")] = "cora"
+    """A data set whose recipe a plain loop can follow: cora, citeseer, pubmed."""
+    peers: Names = ("gat", "pyg", "drop-in")
+    """Who is measured."""
+    malloc: Names = ("default",)
+    """How the C library treats freed memory: default, or kept for the next tensor."""
+
+    def run(self) -> None:
+        from gat.cli.bench import step_command
+
+        step_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparse(Measured):
+    """The first layer's product over features that are mostly zero, with dropout, both ways.
+
+    Peers: gat (ours), dense (every entry), torch (a CSR matrix).
+    """
+
+    dataset: Annotated[Positional[str], given("[DATASET]", "(default: cora)")] = "cora"
+    """A data set."""
+    channels: Count = 64
+    """Outputs of the product."""
+    peers: Names = ("gat", "dense", "torch")
+    """Who is measured."""
+    malloc: Names = ("default",)
+    """How the C library treats freed memory: default, or kept for the next tensor."""
+
+    def run(self) -> None:
+        from gat.cli.bench import sparse_command
+
+        sparse_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Measure a row the project answers for, and store it in benchmarks/results.
+
+    Without a name, the rows are listed with what was measured of them.
+    """
+
+    name: Annotated[Positional[str | None], given("[NAME]")] = None
+    """A row, e.g. gat-8x32."""
+    missing: Annotated[FlagCreatePairsOff[bool], given(None)] = False
+    """Every row that has no record yet, one after the other; may be interrupted and run again."""
+    threads: Annotated[int | None, WHOLE, given("N", "(default: torch's own number)")] = None
+    """Threads."""
+    repeats: Count = 7
+    """Samples of each peer, taken in turn; their median counts."""
+    output: Annotated[
+        Path | None, given("DIR", "(default: benchmarks/results of the checkout)")
+    ] = None
+    """Folder of records."""
+
+    def run(self) -> None:
+        from gat.cli.bench import target_command
+
+        target_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Render the stored records as benchmarks/RESULTS.md.
+
+    Also renews the table in README.md between `<!-- bench -->` and `<!-- /bench -->`.
+    With --output, RESULTS.md is written into that folder and nothing else is touched.
+    """
+
+    output: Annotated[
+        Path | None, given("DIR", "(default: benchmarks/results of the checkout)")
+    ] = None
+    """Folder of records."""
+    check: Annotated[FlagCreatePairsOff[bool], given(None)] = False
+    """Write nothing; fail if a file is out of date."""
+
+    def run(self) -> None:
+        from gat.cli.bench import report_command
+
+        report_command(self)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed and memory, ours beside others' in one run.
+
+    `gat bench SUBCOMMAND --help` tells more.
+    """
+
+    what: OmitArgPrefixes[
+        Annotated[Layer, subcommand("layer", prefix_name=False)]
+        | Annotated[Scaling, subcommand("scaling", prefix_name=False)]
+        | Annotated[Step, subcommand("step", prefix_name=False)]
+        | Annotated[Sparse, subcommand("sparse", prefix_name=False)]
+        | Annotated[Target, subcommand("target", prefix_name=False)]
+        | Annotated[Report, subcommand("report", prefix_name=False)]
+    ]
+
+    def run(self) -> None:
+        self.what.run()
