@@ -9,7 +9,7 @@ import torch
 
 from gat.graph import Graph
 from gat.ops import gatv2_attention
-from gat.ops.blockwise import blocks, hidden, steps
+from gat.ops.blockwise import blocks, hidden, steps, terms
 from tests.graphs import GRAPHS
 from tests.ops.accuracy import assert_as_accurate_as_the_reference
 from tests.ops.inputs import CALLS, OPERATORS, graph, inputs
@@ -215,4 +215,8 @@ def test_registered_operators_pass_opcheck(own_row):
         rest = (x, y, att, edge, on.col, on.row, order, "leaky_relu", 0.2)
         torch.library.opcheck(hidden.hidden_scores, rest)
         torch.library.opcheck(hidden.hidden_gradients, (weights, *rest))
+        torch.library.opcheck(
+            terms.term_scores,
+            (x[..., 0], y[..., 1] if own_row else None, weights, on.edge_index, 0.2),
+        )
         torch.library.opcheck(steps._softmax, (weights, on.edge_index[1], 31))

@@ -5,7 +5,8 @@ tensors are made whole, but none is kept from forward to backward, which compute
 Under torch.compile the operators are the composition of their steps instead, of which autograd may
 keep [E, H]. A second derivative of GATv2's scores holds [E, H, C].
 
-`attention.py` has the operators, `steps.py` their steps, `blocks.py` and `hidden.py` the loops.
+`attention.py` has the operators, `steps.py` their steps; `blocks.py`, `terms.py` and `hidden.py`
+hold the loops, as torch.library operators.
 """
 
 from gat.ops.blockwise.attention import additive, dot, gatv2

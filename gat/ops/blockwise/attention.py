@@ -93,7 +93,7 @@ class Weigh:
 
     def __call__(self, *terms: Tensor | None) -> Tensor:
         scores = self.scores(self.graph, *(wide(term) for term in terms), **self.options)
-        weights = steps.segment_softmax(self.graph, scores)
+        weights = steps.softmax_of_finite(self.graph, scores)
         if self.dropout > 0:
             assert self.seed is not None
             weights = steps.drop(weights, self.seed, self.dropout)

@@ -45,7 +45,7 @@ def put_rows(into: Tensor, index: Tensor | None, span: slice, values: Tensor) ->
         into.index_copy_(0, index[span], values)
 
 
-@torch.library.custom_op("gat::weighted_sum", mutates_args=())
+@torch.library.custom_op("gat_blockwise::weighted_sum", mutates_args=())
 def weighted_sum(
     weights: Tensor,
     x: Tensor,
@@ -71,7 +71,7 @@ def weighted_sum(
     return out.view(size, heads, channels)
 
 
-@torch.library.custom_op("gat::products", mutates_args=())
+@torch.library.custom_op("gat_blockwise::products", mutates_args=())
 def products(
     x: Tensor, y: Tensor, take: Tensor | None, put: Tensor | None, order: Tensor | None, edges: int
 ) -> Tensor:

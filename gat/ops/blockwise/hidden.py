@@ -1,4 +1,4 @@
-"""GATv2's scores over blocks of edges, with their gradients: the operator gat::hidden_scores.
+"""GATv2's scores over blocks of edges, with their gradients: gat_blockwise::hidden_scores.
 
 Tensors and edge numberings as in `gat.ops.blockwise.blocks`.
 """
@@ -43,7 +43,7 @@ def hidden_rows(
     return hidden if edge is None else hidden + rows(edge, order, span)
 
 
-@torch.library.custom_op("gat::hidden_scores", mutates_args=())
+@torch.library.custom_op("gat_blockwise::hidden_scores", mutates_args=())
 def hidden_scores(
     key: Tensor,
     query: Tensor,
@@ -67,7 +67,7 @@ def hidden_scores(
     return out
 
 
-@torch.library.custom_op("gat::hidden_gradients", mutates_args=())
+@torch.library.custom_op("gat_blockwise::hidden_gradients", mutates_args=())
 def hidden_gradients(
     grad: Tensor,
     key: Tensor,

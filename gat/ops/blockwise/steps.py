@@ -6,12 +6,12 @@ Signatures and meaning as in `gat.ops.steps`, whose checks come first.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gat.graph import Graph
 from gat.ops.blockwise import blocks
 from gat.ops.blockwise.hidden import hidden_scores
+from gat.ops.blockwise.terms import term_scores
 from gat.ops.dropout import dropout_factor
 from gat.ops.precision import finite, result_dtype, wide
 
@@ -23,6 +23,7 @@ __all__ = [
     "drop",
     "gatv2_scores",
     "segment_softmax",
+    "softmax_of_finite",
 ]
 
 
@@ -34,17 +35,11 @@ def additive_scores(
     *,
     negative_slope: float,
 ) -> Tensor:
-    source, target = graph.edge_index
-    total = wide(score_src).index_select(0, source)
-    masked = total == -torch.inf
-    if score_dst is not None:
-        term = wide(score_dst).index_select(0, target)
-        total, masked = total + term, masked | (term == -torch.inf)
-    if score_edge is not None:
-        total, masked = total + wide(score_edge), masked | (score_edge == -torch.inf)
     dtype = result_dtype(score_src, score_dst, score_edge)
-    score = finite(F.leaky_relu(finite(total, total.dtype), negative_slope), dtype)
-    return score.masked_fill(masked, -torch.inf)
+    given = (wide(score_src, dtype), wide(score_dst, dtype), wide(score_edge, dtype))
+    score = term_scores(*given, graph.edge_index, negative_slope)
+    # Narrowing is where a score may overflow once more; a mask stays one.
+    return score if score.dtype is dtype else _narrow(score, dtype)
 
 
 def gatv2_scores(
@@ -78,7 +73,12 @@ def dot_scores(
 
 def segment_softmax(graph: Graph, scores: Tensor) -> Tensor:
     score = wide(scores).clamp(max=torch.finfo(scores.dtype).max)
-    return _softmax(score, graph.edge_index[1], graph.num_dst).to(scores.dtype)
+    return softmax_of_finite(graph, score).to(scores.dtype)
+
+
+def softmax_of_finite(graph: Graph, scores: Tensor) -> Tensor:
+    """`segment_softmax` of scores in float32 or wider, of which none is +inf."""
+    return _softmax(scores, graph.edge_index[1], graph.num_dst)
 
 
 def aggregate(graph: Graph, weights: Tensor, value: Tensor, edge_value: Tensor | None) -> Tensor:
@@ -132,7 +132,12 @@ def drop(weights: Tensor, seed: Tensor, p: float) -> Tensor:
     return weights * factor
 
 
-@torch.library.custom_op("gat::blockwise_softmax", mutates_args=())
+def _narrow(score: Tensor, dtype: torch.dtype) -> Tensor:
+    """The score as ``dtype``, where -inf is a mask and nothing else becomes infinite."""
+    return finite(score, dtype).masked_fill(score == -torch.inf, -torch.inf)
+
+
+@torch.library.custom_op("gat_blockwise::softmax", mutates_args=())
 def _softmax(score: Tensor, index: Tensor, segments: int) -> Tensor:
     """Softmax of ``score`` [E, H] over the entries with the same ``index`` [E]."""
     lanes = index.unsqueeze(1).expand_as(score)
@@ -159,7 +164,7 @@ def _softmax_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     weight, index = ctx.saved_tensors
     flow = weight * grad
     total = flow.new_zeros((ctx.segments, flow.size(1))).index_add(0, index, flow)
-    return flow - weight * total.index_select(0, index), None, None
+    return flow.addcmul(weight, total.index_select(0, index), value=-1), None, None
 
 
 _softmax.register_autograd(_softmax_backward, setup_context=_keep)
