@@ -13,7 +13,7 @@ from gat.bench.memory import available, hold_to
 from gat.bench.process import is_shortage
 from gat.errors import GatError
 
-__all__ = ["main", "probe"]
+__all__ = ["fill", "main", "probe"]
 
 # Share of the free memory that the process may take.
 SHARE = 0.95
@@ -71,6 +71,13 @@ def probe(megabytes: int = 64) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "faults": faults / megabytes,
     }
+
+
+def fill(gibibytes: int) -> int:
+    """Take that much memory at once."""
+    import torch
+
+    return torch.empty(gibibytes << 28).numel()
 
 
 def _faults() -> int:

@@ -15,14 +15,14 @@ from gat.bench.record import Case, Record
 from gat.bench.shape import Inputs, Shape, make_inputs
 from gat.errors import BackendError, InputError
 
-__all__ = ["SCALING", "check", "layer", "memory", "scaling", "times"]
+__all__ = ["SCALING", "check", "measure_layer", "measure_scaling", "memory", "times"]
 
 # Entries [E, H, C] of the largest graph that is checked whole, which takes about a minute.
 CHECKED_MOST = 2_000_000_000
 SCALING = ("uniform-1M", "uniform-4M", "uniform-16M", "uniform-60M")
 
 
-def layer(shape: Shape, plan: Plan) -> Record:
+def measure_layer(shape: Shape, plan: Plan) -> Record:
     """Check, then measure memory and time of the plan's peers at ``shape``."""
     peers.check_names(plan.peers)
     graphs.check_name(shape.graph, shape.fraction)
@@ -30,7 +30,7 @@ def layer(shape: Shape, plan: Plan) -> Record:
     return plan.record("layer", str(shape), shape.to_dict(), [case])
 
 
-def scaling(shape: Shape, plan: Plan, sizes: Sequence[str] = SCALING) -> Record:
+def measure_scaling(shape: Shape, plan: Plan, sizes: Sequence[str] = SCALING) -> Record:
     """``shape`` on graphs of growing size, by the names of `graphs.build`."""
     peers.check_names(plan.peers)
     if not sizes:

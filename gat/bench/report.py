@@ -102,11 +102,17 @@ def _figure_row(case: Case, figure: Figure, parts: list[str], baseline: str) -> 
     return [
         figure.peer,
         figure.malloc,
-        *(f"{1e3 * figure.seconds(part):,.3g}" if part in figure.parts else "" for part in parts),
+        *(_milliseconds(figure.seconds(part)) if part in figure.parts else "" for part in parts),
         "" if times is None or len(case.figures) == 1 else f"{times:.2f}",
         "" if floor is None else f"{floor:.2f}",
         "" if held is None else ("" if held.exact else "≤ ") + f"{held.bytes / 2**30:.3g}",
     ]
+
+
+def _milliseconds(seconds: float) -> str:
+    """Three digits, or more before the point."""
+    value = 1e3 * seconds
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def notes(case: Case) -> list[str]:

@@ -23,7 +23,7 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn import drop_features
 
-__all__ = ["PEERS", "check", "sparse", "times"]
+__all__ = ["PEERS", "check", "measure_sparse", "times"]
 
 # The official GAT recipe's, on Cora and Citeseer.
 DROPOUT = 0.6
@@ -32,7 +32,7 @@ DROPOUT = 0.6
 Product = Callable[[Tensor, float], Tensor]
 
 
-def sparse(dataset: str, plan: Plan, channels: int = 64) -> Record:
+def measure_sparse(dataset: str, plan: Plan, channels: int = 64) -> Record:
     """Measure the product of ``dataset``'s features and weights for ``channels`` outputs."""
     check_names(plan.peers, PEERS)
     if dataset not in cards():

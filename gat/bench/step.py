@@ -24,7 +24,7 @@ from gat.ops import use_backend
 from gat.train import TrainConfig, load_task, recipe_for
 from gat.train.session import Session
 
-__all__ = ["PEERS", "check", "step", "times"]
+__all__ = ["PEERS", "check", "measure_step", "times"]
 
 PEERS = ("gat", "pyg", "drop-in")
 
@@ -48,7 +48,7 @@ PLAIN = {
 }
 
 
-def step(dataset: str, plan: Plan) -> Record:
+def measure_step(dataset: str, plan: Plan) -> Record:
     """Measure an epoch of ``dataset``'s recipe."""
     check_names(plan.peers, PEERS)
     recipe(dataset)

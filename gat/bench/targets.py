@@ -11,11 +11,11 @@ from typing import Any
 
 from gat.bench.aims import Aim, Faster, Floor, Growth, Memory
 from gat.bench.case import Plan, Say
-from gat.bench.layer import SCALING, layer, scaling
+from gat.bench.layer import SCALING, measure_layer, measure_scaling
 from gat.bench.record import Record, as_json
 from gat.bench.shape import Shape
-from gat.bench.sparse import sparse
-from gat.bench.step import step
+from gat.bench.sparse import measure_sparse
+from gat.bench.step import measure_step
 from gat.errors import InputError
 
 __all__ = ["TARGETS", "Target", "target"]
@@ -47,7 +47,9 @@ class Target:
 
 
 def _layer(shape: Shape, what: str, aims: tuple[Aim, ...], peers: str = "gat,pyg,torch") -> Target:
-    return Target(what, lambda plan: layer(shape, plan), shape.to_dict(), _names(peers), aims)
+    return Target(
+        what, lambda plan: measure_layer(shape, plan), shape.to_dict(), _names(peers), aims
+    )
 
 
 def _names(peers: str) -> tuple[str, ...]:
@@ -57,7 +59,7 @@ def _names(peers: str) -> tuple[str, ...]:
 def _epoch(dataset: str, what: str, aim: Aim, peers: str) -> Target:
     return Target(
         what,
-        lambda plan: step(dataset, plan),
+        lambda plan: measure_step(dataset, plan),
         {"dataset": dataset},
         _names(peers),
         (aim,),
@@ -68,7 +70,7 @@ def _epoch(dataset: str, what: str, aim: Aim, peers: str) -> Target:
 def _sparse(dataset: str) -> Target:
     return Target(
         f"first layer's product over the features of {dataset.title()}",
-        lambda plan: sparse(dataset, plan),
+        lambda plan: measure_sparse(dataset, plan),
         {"dataset": dataset, "channels": 64},
         ("gat", "dense", "torch"),
         (),
@@ -79,7 +81,7 @@ def _sparse(dataset: str) -> Target:
 def _scaling(shape: Shape) -> Target:
     return Target(
         "GAT 8x8, 1 to 60 million edges",
-        lambda plan: scaling(shape, plan, SCALING),
+        lambda plan: measure_scaling(shape, plan, SCALING),
         {**shape.to_dict(), "graph": list(SCALING)},
         ("gat",),
         (Growth(1.2),),

@@ -27,39 +27,39 @@ __all__ = [
 
 def layer_command(options: Layer) -> None:
     """One shape."""
-    from gat.bench import Shape, layer
+    from gat.bench import Shape, measure_layer
 
     with _prepared(options, options.peers, options.malloc) as plan:
         shape = (options.operator, options.heads, options.channels, options.graph, options.fraction)
-        record = layer(Shape(*shape), plan)
+        record = measure_layer(Shape(*shape), plan)
     _finish(record, options)
 
 
 def scaling_command(options: Scaling) -> None:
     """One shape on growing graphs."""
-    from gat.bench import Shape, scaling
+    from gat.bench import Shape, measure_scaling
 
     with _prepared(options, options.peers, options.malloc) as plan:
         shape = Shape(options.operator, options.heads, options.channels)
-        record = scaling(shape, plan, options.graphs)
+        record = measure_scaling(shape, plan, options.graphs)
     _finish(record, options)
 
 
 def step_command(options: Step) -> None:
     """An epoch."""
-    from gat.bench import step
+    from gat.bench import measure_step
 
     with _prepared(options, options.peers, options.malloc) as plan:
-        record = step(options.dataset, plan)
+        record = measure_step(options.dataset, plan)
     _finish(record, options)
 
 
 def sparse_command(options: Sparse) -> None:
     """The first layer's product."""
-    from gat.bench import sparse
+    from gat.bench import measure_sparse
 
     with _prepared(options, options.peers, options.malloc) as plan:
-        record = sparse(options.dataset, plan, options.channels)
+        record = measure_sparse(options.dataset, plan, options.channels)
     _finish(record, options)
 
 

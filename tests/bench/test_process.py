@@ -1,0 +1,124 @@
+"""Processes of their own: malloc mode and threads really set, errors and shortages said here."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gat.bench import child, memory, process, timing
+from gat.errors import DoesNotFitError, InputError
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="malloc's settings are of glibc")
+
+
+@LINUX
+@pytest.mark.parametrize("mode", ["default", "kept"])
+def test_the_malloc_mode_is_set_in_the_child_and_shows_in_page_faults(monkeypatch, mode):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    found = process.run("child.probe", {"megabytes": 48}, threads=2, malloc=mode)
+    assert found["malloc"] == process.MALLOC[mode]
+    assert found["threads"] == 2
+    if mode == "kept":
+        assert found["faults"] < 1
+    else:
+        assert found["faults"] > 0.4
+
+
+def test_a_childs_error_is_raised_here_as_it_was_there():
+    arguments = {"shape": {"graph": "nowhere"}, "names": ["gat"]}
+    with pytest.raises(InputError, match="there is no graph 'nowhere' to measure"):
+        process.run("layer.check", arguments, threads=1)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="limits are set on Linux")
+def test_what_does_not_fit_fails_in_words():
+    with pytest.raises(DoesNotFitError, match=r"child.fill: .* allocate memory"):
+        process.run("child.fill", {"gibibytes": 1 << 20}, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "sentence"),
+    [
+        (-9, DoesNotFitError, "was killed \\(out of memory\\?\\); measure a smaller graph"),
+        (137, DoesNotFitError, "was killed"),
+        (1, RuntimeError, "ended with 1; see the lines above"),
+        (-2, KeyboardInterrupt, None),
+    ],
+)
+def test_a_child_that_ends_without_an_answer(monkeypatch, code, error, sentence):
+    ended = subprocess.CompletedProcess([], code)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: ended)
+    with pytest.raises(error, match=sentence):
+        process.run("layer.times", {}, threads=1)
+
+
+def test_another_malloc_mode_is_refused():
+    with pytest.raises(InputError, match="malloc is 'jemalloc'; expected default or kept"):
+        process.run("child.probe", {}, threads=1, malloc="jemalloc")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux")
+def test_memory_sees_a_known_allocation_its_peak_and_not_what_was_there():
+    there = torch.ones(24 << 18)
+
+    def run():
+        kept = torch.ones(32 << 18)
+        gone = torch.ones(32 << 18)
+        del gone
+        return kept
+
+    peak = memory.peak_over(run)
+    assert peak.exact
+    assert 63 < peak.bytes / 2**20 < 72
+    assert memory.resident() >= there.numel() * 4
+
+
+def test_where_the_peak_cannot_be_set_back_the_figure_is_a_bound(monkeypatch):
+    monkeypatch.setattr(memory, "_reset_peak", lambda: False)
+    peak = memory.peak_over(lambda: torch.ones(32 << 18))
+    assert not peak.exact
+    assert peak.bytes / 2**20 > 31
+
+
+def test_free_memory_is_told_and_written_for_people():
+    free = memory.available()
+    assert free is None or free > 2**20
+    assert memory.gib(3 * 2**29) == "1.50 GiB"
+
+
+def test_peers_take_turns_and_every_sample_is_kept(monkeypatch):
+    monkeypatch.setattr(timing, "SHORTEST", 0.0)
+    order = []
+
+    def run(name):
+        def once():
+            order.append(name)
+            return {"forward": 0.5, "backward": 0.25}
+
+        return once
+
+    samples = timing.take_turns({"a": run("a"), "b": run("b")}, repeats=3)
+    # Two runs each before: one warms up, one says how many make a sample.
+    assert order == [*"aabb", *"ababab"]
+    assert samples["a"]["forward"] == [0.5] * 3
+    assert samples["b"]["backward"] == [0.25] * 3
+    assert len(samples["b"]["together"]) == 3
+
+
+def test_a_short_run_is_repeated_within_a_sample(monkeypatch):
+    monkeypatch.setattr(timing, "SHORTEST", 0.01)
+    count = 0
+
+    def once():
+        nonlocal count
+        count += 1
+        return {"all": 1.0}
+
+    timing.take_turns({"a": once}, repeats=1)
+    assert count > 10
+
+
+def test_probe_tells_settings_and_threads():
+    assert child.probe(megabytes=1)["threads"] == torch.get_num_threads()

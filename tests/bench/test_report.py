@@ -1,0 +1,179 @@
+"""Targets, their verdicts, the pages rendered from stored records, and pictures."""
+
+import importlib.util
+
+import pytest
+
+from gat.bench import aims, plot, report, targets
+from gat.bench.record import Bandwidth, Case, Checked, Figure, Held, Record, results_folder
+from gat.errors import InputError, MissingDependencyError
+
+CHECKED = Checked(on="all edges", tolerance={"out": 1e-6}, errors={"gat": {"out": 5e-7}})
+
+
+def a_case(ours=1.0, theirs=8.0, edges=100, held=2**28):
+    parts = {"forward": [ours / 4], "backward": [ours * 3 / 4], "together": [ours]}
+    others = {"forward": [theirs / 2], "backward": [theirs / 2], "together": [theirs]}
+    return Case(
+        name="tiny",
+        facts={"nodes": 1000, "edges": edges},
+        checked=CHECKED,
+        figures=[
+            Figure(peer="gat", malloc="kept", parts=parts),
+            Figure(peer="pyg", malloc="kept", parts=others),
+        ],
+        memory=[Held(peer="gat", bytes=held, inputs=1, exact=True)],
+        bandwidth=[Bandwidth(malloc="kept", copied=60e9, gathered=40e9)],
+        floor={"together": 32_000_000_000},
+    )
+
+
+def a_record(*cases, **options):
+    return Record(
+        kind="layer",
+        title="gat 2x5 on tiny",
+        options=options,
+        cases=list(cases),
+        versions={"torch": "2.13.0"},
+        machine={"processor": "a processor"},
+        commit="0123456789abcdef",
+        day="2026-01-31",
+    )
+
+
+@pytest.mark.parametrize(
+    ("aim", "value", "met", "words"),
+    [
+        (aims.Faster(7), 8.0, True, "8.0 times"),
+        (aims.Faster(9), 8.0, False, "8.0 times"),
+        (aims.Floor(1.3), 1.25, True, "1.25 times"),
+        (aims.Floor(1.2), 1.25, False, "1.25 times"),
+        (aims.Memory(0.25), 0.25, True, "0.25 GiB"),
+        (aims.Memory(0.2), 0.25, False, "0.25 GiB"),
+        (aims.Growth(1.2), 1.0, True, "1.00 times"),
+    ],
+    ids=str,
+)
+def test_an_aim_is_measured_on_its_record_and_judged(aim, value, met, words):
+    assert aim.measured(a_record(a_case())) == pytest.approx(value)
+    assert aim.met(value) is met
+    assert aim.shown(value) == words
+
+
+def test_growth_is_of_the_time_per_edge():
+    grown = a_record(a_case(ours=1.0, edges=100), a_case(ours=3.0, edges=200))
+    assert aims.Growth(1.2).measured(grown) == pytest.approx(1.5)
+    shrunk = a_record(a_case(ours=1.0, edges=100), a_case(ours=1.0, edges=200))
+    assert aims.Growth(1.2).measured(shrunk) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("aim", [aims.Faster(7, malloc="default"), aims.Floor(1, "default")])
+def test_what_was_not_measured_has_no_value(aim):
+    assert aim.measured(a_record(a_case())) is None
+
+
+ROW = targets.Target(
+    "a tiny row",
+    lambda plan: a_record(a_case(), graph="tiny", peers=list(plan.peers), malloc=["kept"]),
+    {"graph": "tiny"},
+    ("gat", "pyg"),
+    (aims.Faster(7), aims.Memory(0.1)),
+    malloc=("kept",),
+    note="The memory is the output's own.",
+)
+BARE = targets.Target("a row without aims", ROW.run, {"graph": "bare"}, ("gat",))
+
+
+def only_rows(monkeypatch, **rows):
+    """These are all the rows there are."""
+    for room in (targets, report):
+        monkeypatch.setattr(room, "TARGETS", rows)
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    only_rows(monkeypatch, tiny=ROW, bare=BARE)
+
+
+@pytest.mark.usefixtures("rows")
+def test_the_table_sets_every_aim_beside_what_was_measured():
+    record = ROW.measure(say=lambda text: None)
+    assert ROW.stands_for(record)
+    assert report.table({"tiny": record}).splitlines()[2:] == [
+        "| a tiny row | 8.0 times | at least 7 times PyG's speed | reached |",
+        "| a tiny row | 0.25 GiB | at most 0.1 GiB over the inputs | not reached |",
+    ]
+    assert "| a tiny row | not measured | at least 7 times PyG's speed |  |" in report.table({})
+
+
+@pytest.mark.usefixtures("rows")
+def test_the_page_has_every_figure_and_what_it_was_taken_on():
+    page = report.render({"tiny": ROW.measure(say=lambda text: None)})
+    assert "## tiny: gat 2x5 on tiny\nThe memory is the output's own." in page
+    assert "tiny: nodes 1,000, edges 100." in page
+    head = "| peer | malloc | forward ms | backward ms | together ms | times gat | times the floor "
+    assert head + "| GiB over the inputs |" in page
+    assert "| gat | kept | 250 | 750 | 1,000 | 1.00 | 1.25 | 0.25 |" in page
+    assert "checked on all edges; closest to its tolerance: out of gat, at 50% of it." in page
+    assert "copy 60.0 GB/s, rows in random order 40.0 GB/s." in page
+    assert "2026-01-31, commit 0123456789, on processor a processor, with torch 2.13.0." in page
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_record_of_another_definition_is_stale():
+    old = a_record(a_case(), graph="tiny", peers=["gat"], malloc=["kept"])
+    records = {"tiny": old, "gone": old}
+    assert report.current(records) == {}
+    assert report.stale(records) == ["tiny", "gone"]
+
+
+def test_the_rows_are_the_ones_the_project_answers_for():
+    wanted = {name: [str(aim) for aim in row.aims] for name, row in targets.TARGETS.items()}
+    assert wanted["gat-8x32"] == [
+        "at least 7 times PyG's speed",
+        "at most 1.3 times the gather floor",
+        "at most 0.4 GiB over the inputs",
+    ]
+    assert wanted["gat-3x250"] == ["at most 1.2 GiB over the inputs"]
+    assert wanted["gat-3x250-part"] == ["at least 5 times PyG's speed"]
+    assert wanted["gatv2-8x32"] == ["at most 0.6 GiB over the inputs"]
+    assert wanted["gatv2-8x32-part"] == ["at least 7 times PyG's speed"]
+    assert wanted["dot-8x32-part"] == ["at least 5 times PyG's speed"]
+    assert wanted["epoch-cora"] == ["at least 12 times PyG's speed"]
+    assert wanted["epoch-citeseer"] == ["at least 20 times PyG's speed"]
+    assert wanted["drop-in-cora"] == ["at least 1.5 times PyG's speed"]
+    assert wanted["scaling"] == ["at most 1.2 times the smallest graph's time per edge"]
+    for name in ("epoch-cora", "epoch-citeseer", "drop-in-cora"):
+        assert [aim.malloc for aim in targets.TARGETS[name].aims] == ["default"]
+
+
+def test_an_unknown_row_is_refused_with_near_ones():
+    with pytest.raises(InputError, match=r"no target 'gat-8x3'; did you mean gat-8x32 .*known are"):
+        targets.target("gat-8x3")
+
+
+def test_records_lie_in_the_checkout_or_here(monkeypatch):
+    assert results_folder().parts[-2:] == ("benchmarks", "results")
+    monkeypatch.setattr("gat.bench.record.checkout", lambda: None)
+    assert str(results_folder()) == "gat-benchmarks"
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(plot, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'graph-attention\[plot\]'"):
+        plot.plot(a_record(a_case()), tmp_path / "x.png")
+
+
+def test_a_picture_has_a_known_ending(monkeypatch, tmp_path):
+    monkeypatch.setattr(plot, "find_spec", lambda name: True)
+    with pytest.raises(InputError, match=r"expected a name that ends in .png, .pdf or .svg"):
+        plot.plot(a_record(a_case()), tmp_path / "x.gif")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra plot")
+@pytest.mark.parametrize("count", [1, 2], ids=["bars", "lines"])
+def test_a_record_is_drawn(tmp_path, count):
+    cases = [a_case(edges=100 * (n + 1)) for n in range(count)]
+    path = plot.plot(a_record(*cases), tmp_path / "a" / "x.svg")
+    drawn = path.read_text()
+    assert drawn.startswith("<?xml")

@@ -1,0 +1,227 @@
+"""`gat bench` in process: tables, records, rows that are resumed, pages that are checked."""
+
+import json
+
+import pytest
+
+from gat.bench import process, record
+from gat.bench.record import Record
+from gat.cli import main
+from tests.bench.test_report import ROW, a_case, a_record, only_rows
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """`gat bench layer` of something that was measured long ago; the plans it was given."""
+    plans = []
+
+    def measure(shape, plan):
+        plans.append((shape, plan))
+        plan.say("measuring")
+        return a_record(a_case(), graph=shape.graph)
+
+    monkeypatch.setattr("gat.bench.measure_layer", measure)
+    return plans
+
+
+@pytest.fixture
+def rows(monkeypatch, tmp_path):
+    """Two rows, in a checkout of their own."""
+    only_rows(monkeypatch, tiny=ROW, other=ROW)
+    monkeypatch.setattr(record, "checkout", lambda: tmp_path)
+    return tmp_path
+
+
+def test_help_names_every_kind_of_measurement(capsys):
+    assert main(["bench", "--help"]) == 0
+    said = capsys.readouterr().out
+    for name in ("layer", "scaling", "step", "sparse", "target", "report"):
+        assert f"• {name} " in said
+    assert main(["bench"]) == 2
+    assert "Expected one of {layer, scaling, step, sparse, target" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("layer", ["--operator {gat,gatv2,dot}", "arxiv-size", "(default: gat,pyg,torch)", "8"]),
+        ("scaling", ["uniform-1M,uniform-4M", "--graphs NAME,NAME"]),
+        ("step", ["[DATASET]", "(default: cora)", "drop-in", "--malloc"]),
+        ("sparse", ["[DATASET]", "--channels N", "(default: 64)"]),
+        ("target", ["[NAME]", "--missing", "benchmarks/results of the checkout"]),
+        ("report", ["--check", "<!-- bench -->"]),
+    ],
+)
+def test_help_of_each_explains_its_options(capsys, command, words):
+    assert main(["bench", command, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split()).replace(" │ │ ", " ")
+    for word in words:
+        assert word in said
+    assert "None" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--repeats", "few"], "--repeats: expected a whole number, got 'few'"),
+        (["--fraction", "half"], "--fraction: expected a number, got 'half'"),
+        (["--operator", "agnn"], "--operator"),
+    ],
+    ids=["repeats", "fraction", "operator"],
+)
+def test_a_usage_error_names_the_argument(capsys, arguments, sentence):
+    assert main(["bench", "layer", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["layer", "--peers", "gat,numba"], "gat: there is no peer 'numba' here; known are gat,"),
+        (["layer", "--graph", "corra"], "gat: there is no graph 'corra' to measure; expected"),
+        (["layer", "--malloc", "jemalloc"], "gat: malloc is 'jemalloc'; expected default or kept"),
+        (["layer", "--plot", "x.gif"], "gat: "),
+        (["target", "gat-8x3"], "gat: there is no target 'gat-8x3'; did you mean gat-8x32"),
+        (["target", "gat-8x32", "--missing"], "gat: both the row 'gat-8x32' and --missing"),
+    ],
+    ids=["peer", "graph", "malloc", "plot", "target", "missing"],
+)
+def test_what_cannot_be_measured_exits_with_2_in_one_sentence(capsys, arguments, sentence):
+    assert main(["bench", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(sentence)
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+def test_layer_shows_a_table_and_keeps_the_record(capsys, measured, tmp_path):
+    path = tmp_path / "figures.json"
+    arguments = ["--graph", "tiny", "--peers", "gat, pyg,gat", "--malloc", "kept", "--threads", "3"]
+    assert main(["bench", "layer", *arguments, "--output", str(path)]) == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert lines[0] == "gat 2x5 on tiny: nodes 1,000, edges 100"
+    assert lines[1].split("  ")[0] == "peer"
+    assert [line.split()[0] for line in lines[2:4]] == ["gat", "pyg"]
+    assert "checked on all edges; closest to its tolerance: out of gat, at 50% of it" in lines
+    assert lines[-1] == f"record kept in {path}"
+    assert Record.load(path).options == {"graph": "tiny"}
+    assert said.err == "gat: measuring\n"
+    ((shape, plan),) = measured
+    assert (shape.graph, plan.peers, plan.malloc, plan.threads) == (
+        "tiny",
+        ("gat", "pyg"),
+        ("kept",),
+        3,
+    )
+
+
+@pytest.mark.usefixtures("measured")
+def test_without_output_the_record_goes_to_a_new_file_under_runs(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "layer"]) == 0
+    assert main(["bench", "layer"]) == 0
+    found = sorted((tmp_path / "runs").glob("bench-layer-*.json"))
+    assert len(found) == 2
+    assert json.loads(found[0].read_text())["title"] == "gat 2x5 on tiny"
+
+
+def test_scaling_tells_the_time_per_edge(capsys, monkeypatch, tmp_path):
+    grown = a_record(a_case(edges=10**9), a_case(edges=2 * 10**9)).model_copy(
+        update={"kind": "scaling"}
+    )
+    monkeypatch.setattr("gat.bench.measure_scaling", lambda *arguments: grown)
+    assert main(["bench", "scaling", "--output", str(tmp_path / "x.json")]) == 0
+    said = capsys.readouterr().out
+    assert "gat, malloc kept: 1.00 ns per edge" in said
+    assert "gat, malloc kept: 0.50 ns per edge" in said
+
+
+def test_target_lists_the_rows_with_what_was_measured(capsys, rows):
+    assert main(["bench", "target"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("not measured") == 4
+    assert main(["bench", "target", "tiny"]) == 0
+    said = capsys.readouterr().out
+    assert "8.0 times  at least 7 times PyG's speed" in said
+    assert "not reached" in said
+    assert "gat bench report renders it" in said
+    assert (rows / "benchmarks" / "results" / "tiny.json").is_file()
+    assert main(["bench", "target"]) == 0
+    assert capsys.readouterr().out.count("not measured") == 2
+
+
+def test_missing_rows_are_measured_and_the_others_kept(capsys, rows):
+    assert main(["bench", "target", "tiny"]) == 0
+    kept = rows / "benchmarks" / "results" / "tiny.json"
+    kept.write_text(kept.read_text().replace("2026-01-31", "2026-02-01"))
+    assert main(["bench", "target", "--missing"]) == 0
+    assert (kept.parent / "other.json").is_file()
+    assert "2026-02-01" in kept.read_text()
+    capsys.readouterr()
+    assert main(["bench", "target", "--missing"]) == 0
+    assert capsys.readouterr().out == "every row has its record\n"
+
+
+def test_report_writes_the_page_and_renews_the_readme(capsys, rows):
+    readme = rows / "README.md"
+    readme.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    assert main(["bench", "target", "tiny"]) == 0
+    assert main(["bench", "report", "--check"]) == 2
+    assert "is out of date; run gat bench report" in capsys.readouterr().err
+    assert main(["bench", "report"]) == 0
+    assert "## tiny: gat 2x5 on tiny" in (rows / "benchmarks" / "RESULTS.md").read_text()
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- bench -->\n| | measured |")
+    assert text.endswith("|\n<!-- /bench -->\nafter\n")
+    assert "| a tiny row | 8.0 times | at least 7 times PyG's speed | reached |" in text
+    assert main(["bench", "report", "--check"]) == 0
+
+
+def test_report_wants_its_marks_in_the_readme(capsys, rows):
+    (rows / "README.md").write_text("no marks\n")
+    assert main(["bench", "report"]) == 2
+    said = capsys.readouterr().err
+    assert "has no place for the results; put the lines <!-- bench --> and <!-- /bench -->" in said
+
+
+def test_report_of_another_folder_leaves_the_readme_alone(capsys, rows, tmp_path):
+    (rows / "README.md").write_text("no marks\n")
+    mine = tmp_path / "mine"
+    assert main(["bench", "target", "tiny", "--output", str(mine)]) == 0
+    assert main(["bench", "report", "--output", str(mine)]) == 0
+    assert "gat 2x5 on tiny" in (mine / "RESULTS.md").read_text()
+
+
+def test_report_leaves_out_a_record_of_another_definition_and_says_so(capsys, rows):
+    folder = rows / "benchmarks" / "results"
+    a_record(a_case(), graph="another").write(folder / "tiny.json")
+    assert main(["bench", "report"]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "tiny.json is of no row as it is measured now, and left out; run gat bench target" in said
+    )
+    assert "gat 2x5" not in (rows / "benchmarks" / "RESULTS.md").read_text()
+
+
+def test_a_damaged_record_exits_with_3(capsys, rows):
+    folder = rows / "benchmarks" / "results"
+    folder.mkdir(parents=True)
+    (folder / "tiny.json").write_text("{")
+    assert main(["bench", "report"]) == 3
+    assert "tiny.json is not a record of gat bench" in capsys.readouterr().err
+
+
+def test_readme_and_results_are_what_the_stored_records_give():
+    assert main(["bench", "report", "--check"]) == 0
+
+
+def test_a_whole_run_in_processes_of_its_own(capsys, tmp_path):
+    shape = ["--graph", "karate", "--heads", "2", "--channels", "3", "--peers", "gat,pyg"]
+    path = tmp_path / "x.json"
+    options = ["--repeats", "1", "--threads", "1", "--malloc", "kept", "--output", str(path)]
+    assert main(["bench", "layer", *shape, *options]) == 0
+    (case,) = Record.load(path).cases
+    assert [figure.peer for figure in case.figures] == ["gat", "pyg"]
+    assert set(process.MALLOC) >= {figure.malloc for figure in case.figures} == {"kept"}
+    assert case.facts["edges"] == 190
