@@ -77,6 +77,9 @@ def settle_seed(dropout: float, seed: Tensor | int | None, device: torch.device)
         return None
     if seed is None:
         return draw_seed(device)
+    if isinstance(seed, int):
+        # Compiled for any number, as_tensor keeps 32 bits of it (torch 2.13).
+        return torch.full((), seed, dtype=torch.int64, device=device)
     seed = torch.as_tensor(seed, device=device)
     if seed.dtype is not torch.int64 or seed.dim() != 0:
         raise InputError(

@@ -17,6 +17,9 @@ GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
 MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 MIX_2 = 0x94D049BB133111EB - (1 << 64)
 
+# Numbers drawn at a time.
+PART = 1 << 18
+
 
 def draw_seed(device: torch.device | str | None = None) -> Tensor:
     """A seed from torch's generator, int64 scalar tensor, so that torch.manual_seed rules.
@@ -37,27 +40,41 @@ def threshold(p: float) -> int:
     return round(p * (1 << 32))
 
 
-def keep_mask(seed: Tensor, num_edges: int, heads: int, p: float, *, first: int = 0) -> Tensor:
-    """Which weights stay, bool [num_edges, H], for the edges from ``first`` on in listed order."""
-    start = first * heads + 1
-    number = torch.arange(start, start + num_edges * heads, device=seed.device)
-    # number * GAMMA + seed. The seed is added first so that torch.compile multiplies a tensor: an
-    # index times a constant becomes index arithmetic in C++, where overflow is undefined.
-    draw = (number + seed) * GAMMA + (seed - seed * GAMMA)
-    draw = (draw ^ _shift_right(draw, 30)) * MIX_1
-    draw = (draw ^ _shift_right(draw, 27)) * MIX_2
-    draw = draw ^ _shift_right(draw, 31)
-    return (_shift_right(draw, 32) >= threshold(p)).view(num_edges, heads)
+def keep_mask(seed: Tensor, num_edges: int, heads: int, p: float) -> Tensor:
+    """Which weights stay, bool [E, H] in listed order."""
+    draw = _operator if torch.compiler.is_compiling() else _draw
+    return draw(seed, num_edges, heads, p)
 
 
-def dropout_factor(seed: Tensor, weight: Tensor, p: float, *, first: int = 0) -> Tensor:
-    """What each weight [E, H] is multiplied by: 0 where dropped, else 1 / (1 - p).
+def _draw(seed: Tensor, num_edges: int, heads: int, p: float) -> Tensor:
+    kept = torch.empty(num_edges * heads, dtype=torch.bool, device=seed.device)
+    # A part at a time: the draws are 64 bits wide, the mask is 8.
+    for start in range(0, kept.numel(), PART):
+        part = kept[start : start + PART]
+        number = torch.arange(start + 1, start + 1 + part.numel(), device=seed.device)
+        draw = number * GAMMA + seed
+        draw = (draw ^ _shift_right(draw, 30)) * MIX_1
+        draw = (draw ^ _shift_right(draw, 27)) * MIX_2
+        draw = draw ^ _shift_right(draw, 31)
+        torch.ge(_shift_right(draw, 32), threshold(p), out=part)
+    return kept.view(num_edges, heads)
 
-    ``first``: the listed number of the edge in the first row, where ``weight`` is a block.
-    """
+
+# One node to torch.compile, which would make index arithmetic of the draws: there overflow, which
+# they live by, is undefined in C++ or refused.
+_operator = torch.library.custom_op("gat::keep_mask", _draw, mutates_args=())
+
+
+@_operator.register_fake
+def _(seed: Tensor, num_edges: int, heads: int, p: float) -> Tensor:
+    return torch.empty((num_edges, heads), dtype=torch.bool, device=seed.device)
+
+
+def dropout_factor(seed: Tensor, weight: Tensor, p: float) -> Tensor:
+    """What each weight [E, H] is multiplied by: 0 where dropped, else 1 / (1 - p)."""
     num_edges, heads = weight.shape
     scale = 0.0 if p >= 1 else 1 / (1 - p)
-    return keep_mask(seed, num_edges, heads, p, first=first).to(weight.dtype) * scale
+    return keep_mask(seed, num_edges, heads, p).to(weight.dtype) * scale
 
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:

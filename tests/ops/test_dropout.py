@@ -42,6 +42,13 @@ def test_mask_is_splitmix64():
         assert keep_mask(torch.tensor(0), 4, 1, p).flatten().tolist() == kept
 
 
+def test_mask_is_the_same_drawn_in_parts(monkeypatch):
+    seed = torch.tensor(2**62 + 12345)
+    whole = keep_mask(seed, 50, 3, 0.5)
+    monkeypatch.setattr("gat.ops.dropout.PART", 7)
+    assert torch.equal(keep_mask(seed, 50, 3, 0.5), whole)
+
+
 def test_mask_continues_over_heads():
     seed = torch.tensor(-5)
     assert torch.equal(keep_mask(seed, 6, 4, 0.5).flatten(), keep_mask(seed, 24, 1, 0.5).flatten())
@@ -76,6 +83,20 @@ def test_mask_compiled_to_machine_code_is_the_mask(size):
     seed = torch.tensor(2**62 + 12345)
     compiled = torch.compile(lambda seed: keep_mask(seed, *size, 0.5))
     assert torch.equal(compiled(seed), keep_mask(seed, *size, 0.5))
+
+
+@pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="torch.compile needs a C++ compiler"
+)
+@pytest.mark.parametrize("backend", ["reference", "blockwise"])
+def test_a_number_as_seed_is_compiled_to_machine_code(backend):
+    """A constant to the compiler, which refuses to fold what overflows."""
+    on = graph("random")
+    _ = on.edge_index
+    t = inputs("additive", on, 2, 3)
+    run = torch.compile(additive_attention, fullgraph=True, dynamic=True)
+    options = {"dropout": 0.5, "seed": 2**62 + 3, "backend": backend}
+    torch.testing.assert_close(run(on, **t, **options), additive_attention(on, **t, **options))
 
 
 def test_a_seed_may_be_a_number_and_must_be_one():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gat.graph import Graph
 from gat.ops.blockwise import steps
+from gat.ops.dropout import dropout_factor
 from gat.ops.precision import result_dtype, wide
 from gat.ops.second_order import aliases
 
@@ -96,7 +97,7 @@ class Weigh:
         weights = steps.softmax_of_finite(self.graph, scores)
         if self.dropout > 0:
             assert self.seed is not None
-            weights = steps.drop(weights, self.seed, self.dropout)
+            weights = weights * dropout_factor(self.seed, weights, self.dropout)
         return weights
 
 

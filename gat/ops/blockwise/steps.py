@@ -12,7 +12,6 @@ from gat.graph import Graph
 from gat.ops.blockwise import blocks
 from gat.ops.blockwise.hidden import hidden_scores
 from gat.ops.blockwise.terms import term_scores
-from gat.ops.dropout import dropout_factor
 from gat.ops.precision import finite, result_dtype, wide
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "aggregate",
     "aggregate_gradients",
     "dot_scores",
-    "drop",
     "gatv2_scores",
     "segment_softmax",
     "softmax_of_finite",
@@ -120,16 +118,6 @@ def aggregate_gradients(
         terms = (wide_weights, wide_grad, target, None, order, edges)
         d_edge_value = blocks.weighted_sum(*terms).to(edge_value.dtype)
     return d_weights, d_value, d_edge_value
-
-
-def drop(weights: Tensor, seed: Tensor, p: float) -> Tensor:
-    """The weights [E, H] after dropout, its draws made a block at a time: they are 64 bits wide."""
-    if torch.compiler.is_compiling():
-        return weights * dropout_factor(seed, weights, p)
-    factor = torch.empty_like(weights)
-    for span in blocks.spans(weights.size(0), weights.size(1), weights.device):
-        factor[span] = dropout_factor(seed, factor[span], p, first=span.start)
-    return weights * factor
 
 
 def _narrow(score: Tensor, dtype: torch.dtype) -> Tensor:
