@@ -39,7 +39,11 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     except (MemoryError, RuntimeError) as error:
         if not is_shortage(error):
             raise
-        return {"error": "DoesNotFitError", "message": f"{job['function']}: {error}"}
+        sentence = (
+            f"{job['function']} needs more memory than is free ({str(error).splitlines()[0]}); "
+            "measure a smaller graph, or leave out a peer"
+        )
+        return {"error": "DoesNotFitError", "message": sentence}
 
 
 def main() -> int:

@@ -24,6 +24,8 @@ def check_can_plot(path: Path) -> None:
 def plot(record: Record, path: Path) -> Path:
     """Draw ``record`` into ``path``."""
     check_can_plot(path)
+    if not any(case.figures for case in record.cases):
+        raise InputError(f"{record.title}: nothing was measured that could be drawn")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -170,6 +170,12 @@ def test_a_picture_has_a_known_ending(monkeypatch, tmp_path):
         plot.plot(a_record(a_case()), tmp_path / "x.gif")
 
 
+def test_nothing_cannot_be_drawn(monkeypatch, tmp_path):
+    monkeypatch.setattr(plot, "find_spec", lambda name: True)
+    with pytest.raises(InputError, match="gat 2x5 on tiny: nothing was measured that could be"):
+        plot.plot(a_record(), tmp_path / "x.png")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs the extra plot")
 @pytest.mark.parametrize("count", [1, 2], ids=["bars", "lines"])
 def test_a_record_is_drawn(tmp_path, count):

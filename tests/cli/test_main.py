@@ -22,7 +22,7 @@ def test_version(capsys):
 def test_help_names_every_subcommand(capsys, arguments):
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    for name in ("train", "evaluate", "reproduce", "datasets", "results", "--version"):
+    for name in ("train", "evaluate", "reproduce", "datasets", "results", "bench", "--version"):
         assert name in said
 
 
