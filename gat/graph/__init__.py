@@ -5,8 +5,17 @@ it is the business of `gat.ops`.
 """
 
 from gat.graph.cache import graph_of
+from gat.graph.compact import CompactEdges
 from gat.graph.door import EdgeList, read_edges
 from gat.graph.loops import loop_features
 from gat.graph.structure import Graph, Transpose
 
-__all__ = ["EdgeList", "Graph", "Transpose", "graph_of", "loop_features", "read_edges"]
+__all__ = [
+    "CompactEdges",
+    "EdgeList",
+    "Graph",
+    "Transpose",
+    "graph_of",
+    "loop_features",
+    "read_edges",
+]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gat.errors import InputError
+from gat.graph.compact import CompactEdges, index_dtype
 from gat.graph.door import EdgeList, Sizes, read_edges
 
 __all__ = ["Graph", "Transpose"]
@@ -155,11 +156,45 @@ class Graph:
     def transpose(self) -> Transpose:
         """The edges sorted by source; a symmetric graph shares rowptr and col with it."""
         # Sorted by target already, so a stable sort by source leaves targets in order.
-        edge = torch.sort(self.col, stable=True).indices
-        rowptr, col = _pointer(self.col, self.num_src), self.row[edge]
+        source, edge = torch.sort(self.col, stable=True)
+        rowptr = torch.searchsorted(source, torch.arange(self.num_src + 1, device=self.device))
+        col = self.row[edge]
+        # torch.compile cannot trace a decision that depends on values.
+        if torch.compiler.is_compiling():
+            return Transpose(rowptr, col, edge)
         if torch.equal(rowptr, self.rowptr) and torch.equal(col, self.col):
             rowptr, col = self.rowptr, self.col
         return Transpose(rowptr, col, edge)
+
+    @lazy
+    def by_target(self) -> CompactEdges:
+        """The edges for a kernel that walks over targets."""
+        return CompactEdges(
+            self._compact(self.rowptr),
+            self._compact(self.col),
+            None if self.perm is None else self._compact(self.perm),
+        )
+
+    @lazy
+    def by_source(self) -> CompactEdges:
+        """The edges for a kernel that walks over sources; rowptr and col shared if symmetric."""
+        turned, same = self.transpose, self.by_target
+        number = turned.edge if self.perm is None else self.perm[turned.edge]
+        if turned.col is self.col:
+            return CompactEdges(same.rowptr, same.col, self._compact(number))
+        return CompactEdges(
+            self._compact(turned.rowptr), self._compact(turned.col), self._compact(number)
+        )
+
+    @lazy
+    def transposed(self) -> Tensor:
+        """Where in `by_source` each edge of `by_target` stands, [E]."""
+        edge = self.transpose.edge
+        position = torch.arange(self.num_edges, device=self.device)
+        return self._compact(torch.empty_like(edge).index_copy(0, edge, position))
+
+    def _compact(self, index: Tensor) -> Tensor:
+        return index.to(index_dtype(self.num_edges, self.num_src, self.num_dst))
 
     @property
     def is_symmetric(self) -> bool:
@@ -241,7 +276,7 @@ def _move(value: Any, device: torch.device, non_blocking: bool, moved: dict[int,
         return moved[id(value)]
     if isinstance(value, Tensor):
         copy: Any = value.to(device, non_blocking=non_blocking)
-    elif isinstance(value, Graph | Transpose):
+    elif isinstance(value, Graph | Transpose | CompactEdges):
         copy = object.__new__(type(value))
         for name, part in vars(value).items():
             object.__setattr__(copy, name, _move(part, device, non_blocking, moved))

@@ -1,0 +1,29 @@
+// Scaled dot-product attention over edges.
+#include "dot.h"
+
+#include "kernels.h"
+#include "scored.h"
+
+namespace gat::GAT_ISA {
+namespace {
+
+struct Forward {
+  template <class T, class I, int C0>
+  static void run(const Call& call) {
+    scored_forward<T, I, C0>(call, DotMaker<T, I, C0>{call});
+  }
+};
+
+struct Backward {
+  template <class T, class I, int C0>
+  static void run(const Call& call) {
+    scored_backward<T, I, C0>(call, DotMaker<T, I, C0>{call});
+  }
+};
+
+}  // namespace
+
+void dot_forward(const Call& call) { dispatch<Forward>(call); }
+void dot_backward(const Call& call) { dispatch<Backward>(call); }
+
+}  // namespace gat::GAT_ISA

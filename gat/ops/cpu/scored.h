@@ -1,0 +1,58 @@
+// Attention whose scores come from keys and queries (GATv2, dot products): forward with a gather of
+// keys and values; backward by target, then by source, each working out the scores anew, so that
+// nothing is kept per edge.
+//
+// A Maker makes scores for a walk: make<BySource>(task, part, scratch).
+#pragma once
+#include "operators.h"
+
+namespace gat::GAT_ISA {
+
+inline int64_t scored_work(const Call& call) {
+  return call.heads * (call.key_channels + call.value_channels);
+}
+
+template <class T, class I, int C0, class Maker>
+void scored_forward(const Call& call, const Maker& maker) {
+  using A = Arithmetic<T>;
+  const Edges<I> edges(call.by_target);
+  const Task<T, I> task(call);
+  const int64_t H = call.heads, size = maker.scratch_size();
+  const Scratch<A> scratch(int(call.threads), size + H * (2 * LANES + 1 + call.value_channels));
+  const int parts = parts_for((edges.count() + edges.rows) * scored_work(call));
+  for_parts(parts, int(call.threads), [&](int part, int thread) {
+    const Range rows = share(edges.rowptr, edges.rows, part, parts);
+    A* own = scratch.of(thread);
+    const auto score = maker.template make<false>(task, part, own);
+    forward_rows<C0>(task, edges, score, rows, own + size);
+    if (call.weights) write_weights(task, edges, score, rows, own + size);
+  });
+}
+
+template <class T, class I, int C0, class Maker>
+void scored_backward(const Call& call, const Maker& maker) {
+  using A = Arithmetic<T>;
+  const Edges<I> edges(call.by_target), back(call.by_source);
+  const Task<T, I> task(call);
+  const int64_t H = call.heads, size = maker.scratch_size();
+  const int threads = int(call.threads);
+  const Buffer<Target<A>> targets(edges.rows * H);
+  const Scratch<A> scratch(threads, size + H * (7 * LANES + 2 * call.value_channels));
+  const int parts = parts_for((edges.count() + edges.rows) * scored_work(call));
+  for_parts(parts, threads, [&](int part, int thread) {
+    const Range rows = share(edges.rowptr, edges.rows, part, parts);
+    A* own = scratch.of(thread);
+    const auto score = maker.template make<false>(task, part, own);
+    fill_targets(task, Rows<T>(), rows, targets.get());
+    if (call.grad_weights) add_weight_deltas(task, edges, score, rows, targets.get(), own + size);
+    backward_targets<C0>(task, edges, score, targets.get(), rows, own + size);
+  });
+  for_parts(parts, threads, [&](int part, int thread) {
+    const Range rows = share(back.rowptr, back.rows, part, parts);
+    A* own = scratch.of(thread);
+    const auto score = maker.template make<true>(task, part, own);
+    backward_sources<C0>(task, back, score, targets.get(), rows, own + size);
+  });
+}
+
+}  // namespace gat::GAT_ISA

@@ -1,0 +1,249 @@
+"""Attention by compiled kernels: the operators registered with torch, and how a call reaches them.
+
+One schema serves every device that has kernels; today that is the CPU (`gat.ops.cpu`). Inputs
+arrive checked (`gat.ops.attention`, `gat.ops.steps`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gat.errors import ArgumentTypeError
+from gat.graph import CompactEdges, Graph
+from gat.ops import reference
+from gat.ops.cpu.kernels import DTYPES, Options, Walk
+from gat.ops.precision import result_dtype
+from gat.ops.registration import Inputs, Operator, register
+
+__all__ = [
+    "additive",
+    "additive_scores",
+    "aggregate",
+    "dot",
+    "dot_scores",
+    "gatv2",
+    "gatv2_scores",
+    "segment_softmax",
+]
+
+Result = tuple[Tensor, Tensor | None]
+
+
+def _attention(options: Options, rest: tuple[Any, ...]) -> dict[str, Any]:
+    seed, return_weights = rest
+    return {"dropout": options.dropout, "seed": seed, "return_weights": return_weights}
+
+
+OPERATORS = [
+    Operator(
+        "additive",
+        "Tensor value, Tensor score_src, Tensor? score_dst, Tensor? score_edge",
+        lambda graph, options, rest, *inputs: reference.additive(
+            graph, *inputs, negative_slope=options.negative_slope, **_attention(options, rest)
+        ),
+        value=lambda inputs: inputs[0],
+        whole=True,
+    ),
+    Operator(
+        "gatv2",
+        "Tensor key, Tensor query, Tensor att, Tensor? edge, Tensor? value",
+        lambda graph, options, rest, key, query, att, edge, value: reference.gatv2(
+            graph,
+            key,
+            query,
+            att,
+            edge,
+            key if value is None else value,
+            activation=options.activation,
+            negative_slope=options.negative_slope,
+            **_attention(options, rest),
+        ),
+        value=lambda inputs: inputs[0] if inputs[4] is None else inputs[4],
+        whole=True,
+    ),
+    Operator(
+        "dot",
+        "Tensor query, Tensor key, Tensor value, Tensor? edge_key, Tensor? edge_value",
+        lambda graph, options, rest, *inputs: reference.dot(
+            graph, *inputs, scale=options.scale, **_attention(options, rest)
+        ),
+        value=lambda inputs: inputs[2],
+        whole=True,
+    ),
+    Operator(
+        "additive_scores",
+        "Tensor score_src, Tensor? score_dst, Tensor? score_edge",
+        lambda graph, options, rest, *inputs: reference.additive_scores(
+            graph, *inputs, negative_slope=options.negative_slope
+        ),
+    ),
+    Operator(
+        "gatv2_scores",
+        "Tensor key, Tensor query, Tensor att, Tensor? edge",
+        lambda graph, options, rest, *inputs: reference.gatv2_scores(
+            graph, *inputs, activation=options.activation, negative_slope=options.negative_slope
+        ),
+    ),
+    Operator(
+        "dot_scores",
+        "Tensor query, Tensor key, Tensor? edge_key",
+        lambda graph, options, rest, *inputs: reference.dot_scores(
+            graph, *inputs, scale=options.scale
+        ),
+    ),
+    Operator(
+        "segment_softmax",
+        "Tensor scores",
+        lambda graph, options, rest, *inputs: reference.segment_softmax(graph, *inputs),
+    ),
+    Operator(
+        "aggregate",
+        "Tensor weights, Tensor value, Tensor? edge_value",
+        lambda graph, options, rest, *inputs: reference.aggregate(graph, *inputs),
+        value=lambda inputs: inputs[1],
+    ),
+]
+for _operator in OPERATORS:
+    register(_operator)
+
+
+def additive(
+    graph: Graph,
+    value: Tensor,
+    score_src: Tensor,
+    score_dst: Tensor | None,
+    score_edge: Tensor | None,
+    *,
+    negative_slope: float,
+    dropout: float,
+    seed: Tensor | None,
+    return_weights: bool,
+) -> Result:
+    options = Options(dropout, negative_slope=negative_slope)
+    inputs = (value, score_src, score_dst, score_edge)
+    return _attend(torch.ops.gat.additive_forward, graph, options, seed, return_weights, inputs)
+
+
+def gatv2(
+    graph: Graph,
+    key: Tensor,
+    query: Tensor,
+    att: Tensor,
+    edge: Tensor | None,
+    value: Tensor,
+    *,
+    activation: str,
+    negative_slope: float,
+    dropout: float,
+    seed: Tensor | None,
+    return_weights: bool,
+) -> Result:
+    options = Options(dropout, negative_slope, activation)
+    # Keys that are the values are gathered once.
+    inputs = (key, query, att, edge, None if value is key else value)
+    return _attend(torch.ops.gat.gatv2_forward, graph, options, seed, return_weights, inputs)
+
+
+def dot(
+    graph: Graph,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    edge_key: Tensor | None,
+    edge_value: Tensor | None,
+    *,
+    scale: float,
+    dropout: float,
+    seed: Tensor | None,
+    return_weights: bool,
+) -> Result:
+    options = Options(dropout, scale=scale)
+    inputs = (query, key, value, edge_key, edge_value)
+    return _attend(torch.ops.gat.dot_forward, graph, options, seed, return_weights, inputs)
+
+
+def additive_scores(
+    graph: Graph,
+    score_src: Tensor,
+    score_dst: Tensor | None,
+    score_edge: Tensor | None,
+    *,
+    negative_slope: float,
+) -> Tensor:
+    inputs = (score_src, score_dst, score_edge)
+    options = Options(negative_slope=negative_slope)
+    return _run(torch.ops.gat.additive_scores_forward, graph, options, (), inputs)
+
+
+def gatv2_scores(
+    graph: Graph,
+    key: Tensor,
+    query: Tensor,
+    att: Tensor,
+    edge: Tensor | None,
+    *,
+    activation: str,
+    negative_slope: float,
+) -> Tensor:
+    options = Options(negative_slope=negative_slope, activation=activation)
+    return _run(torch.ops.gat.gatv2_scores_forward, graph, options, (), (key, query, att, edge))
+
+
+def dot_scores(
+    graph: Graph, query: Tensor, key: Tensor, edge_key: Tensor | None, *, scale: float
+) -> Tensor:
+    options = Options(scale=scale)
+    return _run(torch.ops.gat.dot_scores_forward, graph, options, (), (query, key, edge_key))
+
+
+def segment_softmax(graph: Graph, scores: Tensor) -> Tensor:
+    return _run(torch.ops.gat.segment_softmax_forward, graph, Options(), (), (scores,))
+
+
+def aggregate(graph: Graph, weights: Tensor, value: Tensor, edge_value: Tensor | None) -> Tensor:
+    inputs = (weights, value, edge_value)
+    return _run(torch.ops.gat.aggregate_forward, graph, Options(), (), inputs)
+
+
+def _attend(
+    operator: Callable[..., Any],
+    graph: Graph,
+    options: Options,
+    seed: Tensor | None,
+    return_weights: bool,
+    inputs: Inputs,
+) -> Result:
+    out, _, weights = _run(operator, graph, options, (seed, return_weights), inputs)
+    return out, weights if return_weights else None
+
+
+def _run(
+    operator: Callable[..., Any],
+    graph: Graph,
+    options: Options,
+    rest: tuple[Any, ...],
+    inputs: Inputs,
+) -> Any:
+    """Call an operator with inputs of one dtype and the arrays of the graph that it will need."""
+    given = [tensor for tensor in inputs if tensor is not None]
+    dtype = result_dtype(*given)
+    if dtype not in DTYPES:
+        raise ArgumentTypeError(
+            f"the inputs' common dtype is {dtype}; expected one of "
+            f"{', '.join(map(str, DTYPES))}, or use backend='reference'"
+        )
+    inputs = tuple(None if tensor is None else tensor.to(dtype) for tensor in inputs)
+    training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    return operator(*inputs, *_walk(graph, training), *options, *rest)
+
+
+def _walk(graph: Graph, training: bool) -> Walk:
+    if not training:
+        return Walk(*_arrays(graph.by_target), None, None, None, None)
+    return Walk(*_arrays(graph.by_target), *_arrays(graph.by_source), graph.transposed)
+
+
+def _arrays(edges: CompactEdges) -> tuple[Tensor, Tensor, Tensor | None]:
+    return edges.rowptr, edges.col, edges.number
