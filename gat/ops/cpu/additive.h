@@ -53,7 +53,8 @@ class AdditiveScore {
   AdditiveScore(const Task<T, I>& task, Rows<T> own, Rows<T> other)
       : task_(task), own_(own), other_(other) {}
 
-  static constexpr bool meets_values() { return false; }
+  static constexpr bool MEETS_VALUES = false;
+
   void begin(int64_t row) { own_row_ = own_.data ? own_[row] : nullptr; }
 
   void scores(const Block<I>& block, A* s) const {

@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <new>
 
 #define GAT_EXPORT extern "C" __attribute__((visibility("default")))
@@ -39,8 +41,11 @@ Choice choose() {
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vl");
-  if (v4) return {"x86-64-v4", v4::kernels()};
-  if (v3) return {"x86-64-v3", v3::kernels()};
+  // GAT_CPU_INSTRUCTIONS may ask for less than the machine has, to test what others will run.
+  const char* asked = std::getenv("GAT_CPU_INSTRUCTIONS");
+  const auto allows = [&](const char* name) { return !asked || !std::strcmp(asked, name); };
+  if (v4 && allows("x86-64-v4")) return {"x86-64-v4", v4::kernels()};
+  if (v3 && allows("x86-64-v3")) return {"x86-64-v3", v3::kernels()};
   return {"x86-64", baseline::kernels()};
 #else
   return {"baseline", baseline::kernels()};

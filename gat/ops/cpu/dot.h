@@ -22,9 +22,10 @@ class DotScore {
         own_(scratch),
         grad_(own_ + size_) {}
 
+  // Keys and values are seldom one.
+  static constexpr bool MEETS_VALUES = false;
   static int64_t scratch_size(const Call& call) { return 2 * call.heads * call.key_channels; }
 
-  bool meets_values() const { return !BySource && task_.call.key == task_.call.value; }
   void targets(const A*) const {}
 
   void begin(int64_t row) {
@@ -36,7 +37,7 @@ class DotScore {
   void scores(const Block<I>& block, A* s) const {
     const Ends<T> ends(block, BySource ? query_ : key_);
     for (int64_t h = 0; h < task_.heads; ++h, s += LANES) {
-      meet_rows<false, C0, T, A>(block.n, own_ + h * K_, nullptr, ends, h * K_, K_, s, nullptr);
+      meet_rows<false>(block.n, own_ + h * K_, s, ends, h * K_, K_, s, NONE<A>);
       if (edge_)
         for (int k = 0; k < block.n; ++k) s[k] += edge_part(block, ends, h, k);
       for (int k = 0; k < LANES; ++k) s[k] = finite<T>(s[k] * A(task_.call.scale));
@@ -44,7 +45,7 @@ class DotScore {
   }
 
   void pull(const Block<I>& block, const A* gradient) const {
-    const Ends<T> ends(block, BySource ? query_ : key_, false);
+    const Ends<T, false> ends(block, BySource ? query_ : key_);
     for (int64_t h = 0; h < task_.heads; ++h) {
       A ds[LANES];
       for (int k = 0; k < LANES; ++k) ds[k] = gradient[h * LANES + k] * A(task_.call.scale);

@@ -7,16 +7,17 @@
 
 namespace gat::GAT_ISA {
 
-template <class T, class I, int C0, bool BySource>
+template <class T, class I, int C0, bool BySource, Activation F>
 class GATv2Score {
   using A = Arithmetic<T>;
 
  public:
-  // scratch: 3 * heads * key_channels; att: widened; grad_att: of this part, by target only.
+  // scratch: 2 * heads * key_channels; att: widened; grad_att: of this part, by target only.
   GATv2Score(const Task<T, I>& task, const A* att, A* scratch, A* grad_att)
       : task_(task),
         K_{task.call.key_channels},
         size_(task.heads * K_),
+        slope_(A(task.call.slope)),
         key_(rows_of<T>(task.call.key, size_)),
         query_(rows_of<T>(task.call.query, size_)),
         edge_(static_cast<const T*>(task.call.edge)),
@@ -25,9 +26,10 @@ class GATv2Score {
         grad_(own_ + size_),
         grad_att_(grad_att) {}
 
+  // Keys are the values, but for the rare value of its own.
+  static constexpr bool MEETS_VALUES = !BySource;
   static int64_t scratch_size(const Call& call) { return 2 * call.heads * call.key_channels; }
 
-  bool meets_values() const { return !BySource && task_.call.key == task_.call.value; }
   void targets(const A*) const {}
 
   void begin(int64_t row) {
@@ -39,33 +41,15 @@ class GATv2Score {
   void scores(const Block<I>& block, A* s) const {
     const Ends<T> ends(block, BySource ? query_ : key_);
     for (int64_t h = 0; h < task_.heads; ++h)
-      for (int k = 0; k < block.n; ++k) {
-        ends.prefetch_next(k, h * K_, K_);
-        Dot<A> dot;
-        for_hidden(block, ends, h, k, [&](int64_t c, auto piece, auto hidden) {
-          constexpr int W = decltype(piece)::width;
-          dot.template add<W>(load<W>(att_ + c) * activate<W>(hidden));
-        });
-        s[h * LANES + k] = finite<T>(dot.value());
-      }
+      for_quads(block, ends, h, [&](int k, const auto& edges) { score(edges, h, s + h * LANES + k); });
   }
 
   void pull(const Block<I>& block, const A* gradient) const {
-    const Ends<T> ends(block, BySource ? query_ : key_, false);
-    T* grad_edge = BySource ? nullptr : static_cast<T*>(task_.call.grad_edge);
+    const Ends<T, false> ends(block, BySource ? query_ : key_);
     for (int64_t h = 0; h < task_.heads; ++h)
-      for (int k = 0; k < block.n; ++k) {
-        const A ds = gradient[h * LANES + k];
-        T* to = grad_edge ? grad_edge + task_.at(block.number[k], h, K_) - h * K_ : nullptr;
-        for_hidden(block, ends, h, k, [&](int64_t c, auto piece, auto hidden) {
-          constexpr int W = decltype(piece)::width;
-          const auto active = activate<W>(hidden);
-          const auto moved = ds * rate<W>(hidden, active);
-          add_to<W>(grad_ + c, moved);
-          if constexpr (!BySource) add_to<W>(grad_att_ + c, ds * active);
-          if (to) store<W>(moved * load<W>(att_ + c), to + c);
-        });
-      }
+      for_quads(block, ends, h, [&](int k, const auto& edges) {
+        pull_some(block, edges, h, k, gradient + h * LANES + k);
+      });
   }
 
   // The factor att is common to all of a row's edges.
@@ -84,45 +68,106 @@ class GATv2Score {
   }
 
  private:
-  // body(c, piece, own + other + edge) over the channels of one head and edge, c within [H * K].
-  template <class Body>
-  void for_hidden(const Block<I>& block, const Ends<T>& ends, int64_t h, int k,
-                  const Body& body) const {
-    const int64_t start = h * K_;
-    const T* other = ends.row[k];
-    const T* edge = edge_ ? edge_ + task_.at(block.number[k], h, K_) - start : nullptr;
-    for_pieces<A>(K_, [&](int64_t piece_start, auto piece) {
+  // The other ends and the edge terms of N edges, from one head's first channel on.
+  template <int N>
+  struct Some {
+    static constexpr int count = N;
+    const T *other[N], *edge[N];
+
+    template <int W>
+    Vec<A, W> hidden(int q, int64_t c, Vec<A, W> own) const {
+      const Vec<A, W> sum = own + load<W>(other[q] + c);
+      return edge[q] ? sum + load<W>(edge[q] + c) : sum;
+    }
+  };
+
+  template <bool Ask, class Body>
+  void for_quads(const Block<I>& block, const Ends<T, Ask>& ends, int64_t h, const Body& body) const {
+    int k = 0;
+    for (; k + QUAD <= block.n; k += QUAD) body(k, some<QUAD>(block, ends, h, k));
+    for (; k < block.n; ++k) body(k, some<1>(block, ends, h, k));
+  }
+
+  template <int N, bool Ask>
+  Some<N> some(const Block<I>& block, const Ends<T, Ask>& ends, int64_t h, int k) const {
+    Some<N> edges;
+    for (int q = 0; q < N; ++q) {
+      ends.prefetch_next(k + q, h * K_, K_);
+      edges.other[q] = ends.row[k + q] + h * K_;
+      edges.edge[q] = edge_ ? edge_ + task_.at(block.number[k + q], h, K_) : nullptr;
+    }
+    return edges;
+  }
+
+  template <int N>
+  void score(const Some<N>& edges, int64_t h, A* s) const {
+    const A *own = own_ + h * K_, *att = att_ + h * K_;
+    Dot<A> dots[N];
+    for_pieces<A>(K_, [&](int64_t c, auto piece) {
       constexpr int W = decltype(piece)::width;
-      const int64_t c = start + piece_start;
-      auto hidden = load<W>(own_ + c) + load<W>(other + c);
-      if (edge) hidden += load<W>(edge + c);
-      body(c, piece, hidden);
+      const auto mine = load<W>(own + c), factor = load<W>(att + c);
+#pragma GCC unroll 4
+      for (int q = 0; q < N; ++q) {
+        const auto hidden = edges.template hidden<W>(q, c, mine);
+        dots[q].template add<W>(factor * activate<W>(hidden));
+      }
+    });
+#pragma GCC unroll 4
+    for (int q = 0; q < N; ++q) s[q] = finite<T>(dots[q].value());
+  }
+
+  template <int N>
+  void pull_some(const Block<I>& block, const Some<N>& edges, int64_t h, int k,
+                 const A* gradient) const {
+    const A* own = own_ + h * K_;
+    A *grad = grad_ + h * K_, *grad_att = BySource ? nullptr : grad_att_ + h * K_;
+    T* grad_edge = BySource ? nullptr : static_cast<T*>(task_.call.grad_edge);
+    for_pieces<A>(K_, [&](int64_t c, auto piece) {
+      constexpr int W = decltype(piece)::width;
+      const auto mine = load<W>(own + c);
+      Vec<A, W> sum = {}, sum_att = {};
+#pragma GCC unroll 4
+      for (int q = 0; q < N; ++q) {
+        const auto hidden = edges.template hidden<W>(q, c, mine);
+        const auto active = activate<W>(hidden);
+        const auto moved = gradient[q] * rate<W>(hidden, active);
+        sum += moved;
+        if constexpr (!BySource) sum_att += gradient[q] * active;
+        if (grad_edge) {
+          T* to = grad_edge + task_.at(block.number[k + q], h, K_);
+          store<W>(moved * load<W>(att_ + h * K_ + c), to + c);
+        }
+      }
+      add_to<W>(grad + c, sum);
+      if constexpr (!BySource) add_to<W>(grad_att + c, sum_att);
     });
   }
 
   template <int W>
   Vec<A, W> activate(Vec<A, W> x) const {
-    if (task_.call.activation == TANH) {
+    if constexpr (F == TANH) {
       A lanes[W];
       std::memcpy(lanes, &x, sizeof x);
       for (int k = 0; k < W; ++k) lanes[k] = tanh_of(lanes[k]);
       return load<W>(lanes);
+    } else {
+      const Vec<A, W> low = x * slope_;
+      return x > 0 ? x : low;
     }
-    const Vec<A, W> low = x * A(task_.call.slope);
-    return x > 0 ? x : low;
   }
 
   // The activation's derivative.
   template <int W>
   Vec<A, W> rate(Vec<A, W> x, Vec<A, W> active) const {
-    if (task_.call.activation == TANH) return 1 - active * active;
-    const Vec<A, W> one = x * 0 + 1, low = x * 0 + A(task_.call.slope);
+    if constexpr (F == TANH) return 1 - active * active;
+    const Vec<A, W> one = Vec<A, W>{} + 1, low = Vec<A, W>{} + slope_;
     return x > 0 ? one : low;
   }
 
   const Task<T, I>& task_;
   Width<C0> K_;
   int64_t size_;
+  A slope_;
   Rows<T> key_, query_;
   const T* edge_;
   const A* att_;
@@ -130,7 +175,7 @@ class GATv2Score {
 };
 
 // att widened once, and a sum of its gradient for each part, so that threads share none.
-template <class T, class I, int C0>
+template <class T, class I, int C0, Activation F>
 class GATv2Maker {
   using A = Arithmetic<T>;
 
@@ -146,10 +191,10 @@ class GATv2Maker {
     for (int64_t c = 0; c < parts * size_; ++c) grad_att_.get()[c] = 0;
   }
 
-  int64_t scratch_size() const { return GATv2Score<T, I, C0, false>::scratch_size(call_); }
+  int64_t scratch_size() const { return GATv2Score<T, I, C0, false, F>::scratch_size(call_); }
 
   template <bool BySource>
-  GATv2Score<T, I, C0, BySource> make(const Task<T, I>& task, int part, A* scratch) const {
+  GATv2Score<T, I, C0, BySource, F> make(const Task<T, I>& task, int part, A* scratch) const {
     return {task, att_.get(), scratch, parts_ ? grad_att_.get() + part * size_ : nullptr};
   }
 

@@ -71,22 +71,21 @@ inline void prefetch(const T* row, int64_t channels) {
   for (int64_t k = 0; k < channels * int64_t(sizeof(T)); k += 64) __builtin_prefetch(at + k, 0, 2);
 }
 
-// The rows at a block's other ends, and those to ask memory for meanwhile: not `ask`, where a walk
-// meets the same rows again.
-template <class T>
+// The rows at a block's other ends, and those to ask memory for meanwhile: not `Ask`, where a walk
+// meets the same rows again. Known to the compiler: a branch at each prefetch costs half the speed.
+template <class T, bool Ask = true>
 struct Ends {
   const T *row[LANES], *next[LANES];
-  bool ask;
 
   template <class I>
-  Ends(const Block<I>& block, Rows<T> rows, bool ask = true) : ask(ask) {
+  Ends(const Block<I>& block, Rows<T> rows) {
     for (int k = 0; k < block.n; ++k) {
       row[k] = rows[block.col[k]];
-      next[k] = rows[block.col[k + block.ahead]];
+      next[k] = Ask ? rows[block.col[k + block.ahead]] : nullptr;
     }
   }
   void prefetch_next(int k, int64_t offset, int64_t channels) const {
-    if (ask) prefetch(next[k] + offset, channels);
+    if constexpr (Ask) prefetch(next[k] + offset, channels);
   }
 };
 
@@ -94,8 +93,8 @@ struct Ends {
 constexpr int QUAD = 4;
 
 // sum[c] += w[k] * row(k)[c] over n edges, for the head whose channels start at `offset`.
-template <int C0, class T, class A>
-inline void add_rows(int n, const A* w, const Ends<T>& ends, int64_t offset, Width<C0> width,
+template <int C0, class T, bool Ask, class A>
+inline void add_rows(int n, const A* w, const Ends<T, Ask>& ends, int64_t offset, Width<C0> width,
                      A* __restrict sum) {
   int k = 0;
   for (; k + QUAD <= n; k += QUAD) {
@@ -136,10 +135,13 @@ struct Dot {
   A value() const { return total<WIDE<A>>(lanes) + rest; }
 };
 
+template <class A>
+constexpr A* NONE = nullptr;
+
 // dots[k] = own . row(k), and where `Sum`, sum[c] += w[k] * row(k)[c]: one visit for both. Without
-// it, w and sum may be null.
-template <bool Sum, int C0, class T, class A>
-inline void meet_rows(int n, const A* own, const A* w, const Ends<T>& ends, int64_t offset,
+// it, w and sum are not looked at.
+template <bool Sum, int C0, class T, bool Ask, class A>
+inline void meet_rows(int n, const A* own, const A* w, const Ends<T, Ask>& ends, int64_t offset,
                       Width<C0> width, A* dots, A* __restrict sum) {
   int k = 0;
   for (; k + QUAD <= n; k += QUAD) {

@@ -161,6 +161,26 @@ void additive_scores_back(const Call& call) {
   pull_terms<T, I>(call, call.by_source, call.key, call.query, call.grad_key, nullptr);
 }
 
+template <class T, class I, int C0>
+void gatv2_scores_to(const Call& call) {
+  if (call.activation == TANH)
+    scores_forward<T, I>(call, GATv2Maker<T, I, C0, TANH>(call, 0));
+  else
+    scores_forward<T, I>(call, GATv2Maker<T, I, C0, LEAKY_RELU>(call, 0));
+}
+
+template <class T, class I, int C0>
+void gatv2_scores_back(const Call& call) {
+  const auto run = [&](const auto& maker) {
+    scores_backward<T, I>(call, maker);
+    maker.sum_parts();
+  };
+  if (call.activation == TANH)
+    run(GATv2Maker<T, I, C0, TANH>(call, MOST_PARTS));
+  else
+    run(GATv2Maker<T, I, C0, LEAKY_RELU>(call, MOST_PARTS));
+}
+
 // Softmax ----------------------------------------------------------------------------------------
 
 template <class T, class I>
@@ -281,7 +301,7 @@ void pull_weights(const Call& call) {
         for (int64_t h = 0; h < H; ++h) {
           A dw[LANES] = {};
           gather_lanes(task, block, call.per_edge, h, w);
-          meet_rows<false, 0, T, A>(block.n, own + h * C, nullptr, ends, h * C, C, dw, nullptr);
+          meet_rows<false>(block.n, own + h * C, w, ends, h * C, C, dw, NONE<A>);
           for (int k = 0; k < block.n && task.edge_value; ++k) {
             const int64_t at = task.at(block.number[k], h, C);
             for (int64_t c = 0; c < C; ++c) {
@@ -308,9 +328,8 @@ void pull_weights(const Call& call) {
 
 GAT_STEP(additive_scores_forward, additive_scores_to<T, I>(call))
 GAT_STEP(additive_scores_backward, additive_scores_back<T, I>(call))
-GAT_STEP(gatv2_scores_forward, scores_forward<T, I>(call, GATv2Maker<T, I, C0>(call, 0)))
-GAT_STEP(gatv2_scores_backward, const GATv2Maker<T, I, C0> maker(call, MOST_PARTS);
-         scores_backward<T, I>(call, maker); maker.sum_parts())
+GAT_STEP(gatv2_scores_forward, gatv2_scores_to<T, I, C0>(call))
+GAT_STEP(gatv2_scores_backward, gatv2_scores_back<T, I, C0>(call))
 GAT_STEP(dot_scores_forward, scores_forward<T, I>(call, DotMaker<T, I, C0>{call}))
 GAT_STEP(dot_scores_backward, scores_backward<T, I>(call, DotMaker<T, I, C0>{call}))
 GAT_STEP(segment_softmax_forward, softmax_forward<T, I>(call))

@@ -3,7 +3,7 @@
 //
 //   begin(row)                 the row whose edges come
 //   scores(block, s)           s[h * LANES + k], finite, or -inf for a masked edge
-//   meets_values()             whether it reads the rows that are summed, and asks memory for them
+//   MEETS_VALUES               whether it reads the rows that are summed, and asks memory for them
 //   pull(block, gradient)      the gradient of those scores, into the row's and the edges' own
 //   end(row, sum)              the row's gradient is complete; by source, sum is that of its value
 #pragma once
@@ -115,7 +115,7 @@ void forward_rows(const Task<T, I>& task, const Edges<I>& edges, Score score, Ra
     for (int64_t c = 0; c < H * C; ++c) sum[c] = 0;
     for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], task.numbered,
                [&](const Block<I>& block) {
-                 const Ends<T> ends(block, task.value, !score.meets_values());
+                 const Ends<T, !Score::MEETS_VALUES> ends(block, task.value);
                  score.scores(block, s);
                  mask_rest(block, H, s);
                  for (int64_t h = 0; h < H; ++h) {
@@ -248,7 +248,7 @@ void backward_targets(const Task<T, I>& task, const Edges<I>& edges, Score score
     for (int64_t c = 0; c < H * C; ++c) own[c] = widen(grad_out[row][c]);
     for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], task.numbered,
                [&](const Block<I>& block) {
-                 const Ends<T> ends(block, task.value, !score.meets_values());
+                 const Ends<T, !Score::MEETS_VALUES> ends(block, task.value);
                  score.scores(block, b.s);
                  mask_rest(block, H, b.s);
                  for (int64_t h = 0; h < H; ++h) {
@@ -261,8 +261,7 @@ void backward_targets(const Task<T, I>& task, const Edges<I>& edges, Score score
                    }
                    weigh(weight, target.top, target.inverse);
                    task.keep(block, h, kept);
-                   meet_rows<false, C0, T, A>(block.n, own + h * C, nullptr, ends, h * C, C, da,
-                                              nullptr);
+                   meet_rows<false>(block.n, own + h * C, weight, ends, h * C, C, da, NONE<A>);
                    if (task.edge_value)
                      for (int k = 0; k < block.n; ++k) {
                        const T* extra = task.edge_value + task.at(block.number[k], h, C);
