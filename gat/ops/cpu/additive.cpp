@@ -16,33 +16,33 @@ inline int windows_for(int64_t bytes) {
   return int(windows < 1 ? 1 : windows > MOST_WINDOWS ? MOST_WINDOWS : windows);
 }
 
-template <class T, class I, int C0>
+template <class T, int C0>
 void forward(const Call& call) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(call.by_target);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads, C = call.value_channels;
-  const AdditiveScore<T, I> score(task, rows_of<T>(call.query, H), rows_of<T>(call.key, H));
+  const AdditiveScore<T> score(task, rows_of<T>(call.query, H), rows_of<T>(call.key, H));
   const Scratch<A> scratch(int(call.threads), H * (2 * LANES + 1 + C));
   const int parts = parts_for((edges.count() + edges.rows) * H * C);
   for_parts(parts, int(call.threads), [&](int part, int thread) {
-    const Range rows = share(edges.rowptr, edges.rows, part, parts);
+    const Range rows = share(edges, part, parts);
     forward_rows<C0>(task, edges, score, rows, scratch.of(thread));
     if (call.weights) write_weights(task, edges, score, rows, scratch.of(thread));
   });
 }
 
 // The targets' gradients, summed over the windows; nothing where no score_dst is given.
-template <class T, class I>
+template <class T>
 class Collected {
   using A = Arithmetic<T>;
 
  public:
-  Collected(const Call& call, const Edges<I>& edges, int64_t most)
+  Collected(const Call& call, const Edges& edges, int64_t most)
       : edges_(edges),
         heads_(call.heads),
         wanted_(call.grad_query != nullptr),
-        transposed_(static_cast<const I*>(call.transposed)),
+        transposed_(call.transposed),
         grad_(static_cast<T*>(call.grad_query)),
         passed_(wanted_ ? most * heads_ : 0),
         sums_(wanted_ ? edges.rows * heads_ : 0),
@@ -54,7 +54,7 @@ class Collected {
   void add(int64_t first, int64_t last, bool is_first, bool is_last, int parts, int threads) const {
     if (!wanted_) return;
     for_parts(parts, threads, [&](int part, int) {
-      const Range rows = share(edges_.rowptr, edges_.rows, part, parts);
+      const Range rows = share(edges_, part, parts);
       for (int64_t row = rows.begin; row < rows.end; ++row) {
         A* sum = sums_.get() + row * heads_;
         if (is_first) start(row, sum);
@@ -66,34 +66,36 @@ class Collected {
 
  private:
   void start(int64_t row, A* sum) const {
-    cursor_.get()[row] = edges_.rowptr[row];
+    cursor_.get()[row] = edges_.start(row);
     for (int64_t h = 0; h < heads_; ++h) sum[h] = 0;
   }
 
   // A target's edges are sorted by source: each window continues where the former stopped.
   void collect(int64_t row, int64_t first, int64_t last, A* sum) const {
-    I edge = cursor_.get()[row];
-    for (; edge < edges_.rowptr[row + 1] && transposed_[edge] < last; ++edge) {
-      const A* from = passed_.get() + (transposed_[edge] - first) * heads_;
+    int64_t edge = cursor_.get()[row];
+    for (const int64_t end = edges_.start(row + 1); edge < end; ++edge) {
+      const int64_t position = edges_.at(transposed_, edge);
+      if (position >= last) break;
+      const A* from = passed_.get() + (position - first) * heads_;
       for (int64_t h = 0; h < heads_; ++h) sum[h] += from[h];
     }
     cursor_.get()[row] = edge;
   }
 
-  const Edges<I>& edges_;
+  const Edges& edges_;
   int64_t heads_;
   bool wanted_;
-  const I* transposed_;
+  const void* transposed_;
   T* grad_;
   Buffer<A> passed_, sums_;
-  Buffer<I> cursor_;
+  Buffer<int64_t> cursor_;
 };
 
-template <class T, class I, int C0>
+template <class T, int C0>
 void backward(const Call& call) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(call.by_target), back(call.by_source);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index), back(call.by_source, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads, C = call.value_channels;
   const int threads = int(call.threads);
   const int parts = parts_for((edges.count() + edges.rows) * H * C);
@@ -101,28 +103,28 @@ void backward(const Call& call) {
   const Scratch<A> scratch(threads, H * (9 * LANES + 2 * C));
   const Buffer<Target<A>> targets(edges.rows * H);
   for_parts(parts, threads, [&](int part, int thread) {
-    const Range rows = share(edges.rowptr, edges.rows, part, parts);
+    const Range rows = share(edges, part, parts);
     fill_targets(task, target, rows, targets.get());
     if (call.grad_weights)
-      add_weight_deltas(task, edges, AdditiveScore<T, I>(task, target, source), rows,
+      add_weight_deltas(task, edges, AdditiveScore<T>(task, target, source), rows,
                         targets.get(), scratch.of(thread));
   });
 
   const int windows = windows_for(back.count() * H * int64_t(sizeof(A)));
   const auto window = [&](int w) {
-    const Range rows = share(back.rowptr, back.rows, w, windows);
-    return Range{back.rowptr[rows.begin], back.rowptr[rows.end]};
+    const Range rows = share(back, w, windows);
+    return Range{back.start(rows.begin), back.start(rows.end)};
   };
   int64_t most = 0;
   for (int w = 0; w < windows; ++w) most = larger(most, window(w).end - window(w).begin);
-  const Collected<T, I> collected(call, edges, most);
+  const Collected<T> collected(call, edges, most);
   for (int w = 0; w < windows; ++w) {
     const auto [first, last] = window(w);
     for_parts(parts, threads, [&, first = first](int part, int thread) {
       // Parts of a window are parts of the whole, cut finer.
-      const Range rows = share(back.rowptr, back.rows, w * parts + part, windows * parts);
+      const Range rows = share(back, w * parts + part, windows * parts);
       A* own = scratch.of(thread);
-      const AdditiveGradient<T, I> score(task, source, own, collected.passed(), first);
+      const AdditiveGradient<T> score(task, source, own, collected.passed(), first);
       backward_sources<C0>(task, back, score, targets.get(), rows, own + 2 * H * LANES);
     });
     collected.add(first, last, w == 0, w + 1 == windows, parts, threads);
@@ -130,15 +132,15 @@ void backward(const Call& call) {
 }
 
 struct Forward {
-  template <class T, class I, int C0>
+  template <class T, int C0>
   static void run(const Call& call) {
-    forward<T, I, C0>(call);
+    forward<T, C0>(call);
   }
 };
 struct Backward {
-  template <class T, class I, int C0>
+  template <class T, int C0>
   static void run(const Call& call) {
-    backward<T, I, C0>(call);
+    backward<T, C0>(call);
   }
 };
 

@@ -6,8 +6,8 @@ namespace gat::GAT_ISA {
 
 // z_e = own + other + edge for a block's edges: finite, or -inf where any term is. `z` holds the
 // other end's terms [heads * LANES] when called.
-template <class T, class I>
-void add_terms(const Task<T, I>& task, const Block<I>& block, const T* own, Arithmetic<T>* z) {
+template <class T>
+void add_terms(const Task<T>& task, const Block& block, const T* own, Arithmetic<T>* z) {
   using A = Arithmetic<T>;
   const T* edges = static_cast<const T*>(task.call.edge);
   for (int64_t h = 0; h < task.heads; ++h, z += LANES) {
@@ -24,13 +24,13 @@ void add_terms(const Task<T, I>& task, const Block<I>& block, const T* own, Arit
 }
 
 // The terms of the nodes at the edges' other ends, 0 where there are none.
-template <class T, class I, class A>
-inline void gather_terms(const Block<I>& block, Rows<T> terms, int64_t heads, A* z) {
+template <class T, class A>
+inline void gather_terms(const Block& block, Rows<T> terms, int64_t heads, A* z) {
   if (!terms.data)
     for (int64_t k = 0; k < heads * LANES; ++k) z[k] = 0;
   for (int k = 0; k < block.n && terms.data; ++k) {
     const T* from = terms[block.col[k]];
-    prefetch(terms[block.col[k + block.ahead]], heads);
+    prefetch(terms[block.next[k]], heads);
     for (int64_t h = 0; h < heads; ++h) z[h * LANES + k] = widen(from[h]);
   }
 }
@@ -45,19 +45,19 @@ inline void leaky_relu(const A* z, A slope, int64_t count, A* s) {
 }
 
 // By target: own is score_dst (null: none), other score_src.
-template <class T, class I>
+template <class T>
 class AdditiveScore {
   using A = Arithmetic<T>;
 
  public:
-  AdditiveScore(const Task<T, I>& task, Rows<T> own, Rows<T> other)
+  AdditiveScore(const Task<T>& task, Rows<T> own, Rows<T> other)
       : task_(task), own_(own), other_(other) {}
 
   static constexpr bool MEETS_VALUES = false;
 
   void begin(int64_t row) { own_row_ = own_.data ? own_[row] : nullptr; }
 
-  void scores(const Block<I>& block, A* s) const {
+  void scores(const Block& block, A* s) const {
     const int64_t H = task_.heads;
     gather_terms(block, other_, H, s);
     add_terms(task_, block, own_row_, s);
@@ -65,20 +65,20 @@ class AdditiveScore {
   }
 
  private:
-  const Task<T, I>& task_;
+  const Task<T>& task_;
   Rows<T> own_, other_;
   const T* own_row_ = nullptr;
 };
 
 // By source, in the backward: own is score_src, and the targets' terms come with their statistics.
 // Sums the source's gradient, and hands each edge's on to its target through `passed` [edges, H].
-template <class T, class I>
+template <class T>
 class AdditiveGradient {
   using A = Arithmetic<T>;
 
  public:
   // scratch: 2 * heads * LANES; passed[0] is the edge at position `first`, null: not wanted.
-  AdditiveGradient(const Task<T, I>& task, Rows<T> own, A* scratch, A* passed, int64_t first)
+  AdditiveGradient(const Task<T>& task, Rows<T> own, A* scratch, A* passed, int64_t first)
       : task_(task),
         own_(own),
         z_(scratch),
@@ -93,14 +93,14 @@ class AdditiveGradient {
     for (int64_t k = 0; k < task_.heads * LANES; ++k) sum_[k] = 0;
   }
 
-  void scores(const Block<I>& block, A* s) const {
+  void scores(const Block& block, A* s) const {
     const int64_t count = task_.heads * LANES;
     for (int64_t k = 0; k < count; ++k) z_[k] = term_[k];
     add_terms(task_, block, own_row_, z_);
     leaky_relu<T>(z_, A(task_.call.slope), count, s);
   }
 
-  void pull(const Block<I>& block, const A* gradient) const {
+  void pull(const Block& block, const A* gradient) const {
     const int64_t H = task_.heads;
     const A slope = A(task_.call.slope);
     T* grad_edge = static_cast<T*>(task_.call.grad_edge);
@@ -128,7 +128,7 @@ class AdditiveGradient {
   }
 
  private:
-  const Task<T, I>& task_;
+  const Task<T>& task_;
   Rows<T> own_;
   const T* own_row_ = nullptr;
   const A* term_ = nullptr;

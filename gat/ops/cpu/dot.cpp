@@ -8,16 +8,16 @@ namespace gat::GAT_ISA {
 namespace {
 
 struct Forward {
-  template <class T, class I, int C0>
+  template <class T, int C0>
   static void run(const Call& call) {
-    scored_forward<T, I, C0>(call, DotMaker<T, I, C0>{call});
+    scored_forward<T, C0>(call, DotMaker<T, C0>{call});
   }
 };
 
 struct Backward {
-  template <class T, class I, int C0>
+  template <class T, int C0>
   static void run(const Call& call) {
-    scored_backward<T, I, C0>(call, DotMaker<T, I, C0>{call});
+    scored_backward<T, C0>(call, DotMaker<T, C0>{call});
   }
 };
 

@@ -6,13 +6,13 @@
 
 namespace gat::GAT_ISA {
 
-template <class T, class I, int C0, bool BySource>
+template <class T, int C0, bool BySource>
 class DotScore {
   using A = Arithmetic<T>;
 
  public:
   // scratch: 2 * heads * key_channels.
-  DotScore(const Task<T, I>& task, A* scratch)
+  DotScore(const Task<T>& task, A* scratch)
       : task_(task),
         K_{task.call.key_channels},
         size_(task.heads * K_),
@@ -34,7 +34,7 @@ class DotScore {
     for (int64_t c = 0; c < size_; ++c) grad_[c] = 0;
   }
 
-  void scores(const Block<I>& block, A* s) const {
+  void scores(const Block& block, A* s) const {
     const Ends<T> ends(block, BySource ? query_ : key_);
     for (int64_t h = 0; h < task_.heads; ++h, s += LANES) {
       meet_rows<false>(block.n, own_ + h * K_, s, ends, h * K_, K_, s, NONE<A>);
@@ -44,7 +44,7 @@ class DotScore {
     }
   }
 
-  void pull(const Block<I>& block, const A* gradient) const {
+  void pull(const Block& block, const A* gradient) const {
     const Ends<T, false> ends(block, BySource ? query_ : key_);
     for (int64_t h = 0; h < task_.heads; ++h) {
       A ds[LANES];
@@ -58,12 +58,12 @@ class DotScore {
   void end(int64_t row, A*) const { finish(task_.call.grad_key, row); }
 
  private:
-  const T* edge_of(const Block<I>& block, int64_t h, int k) const {
+  const T* edge_of(const Block& block, int64_t h, int k) const {
     return edge_ + task_.at(block.number[k], h, K_);
   }
 
   // query . edge_key: the query is own by target, other by source.
-  A edge_part(const Block<I>& block, const Ends<T>& ends, int64_t h, int k) const {
+  A edge_part(const Block& block, const Ends<T>& ends, int64_t h, int k) const {
     const T* edge = edge_of(block, h, k);
     Dot<A> dot;
     for_pieces<A>(K_, [&](int64_t c, auto piece) {
@@ -74,7 +74,7 @@ class DotScore {
     return dot.value();
   }
 
-  void pull_edges(const Block<I>& block, int64_t h, const A* ds) const {
+  void pull_edges(const Block& block, int64_t h, const A* ds) const {
     T* grad_edge = static_cast<T*>(task_.call.grad_edge);
     for (int k = 0; k < block.n; ++k) {
       const T* edge = edge_of(block, h, k);
@@ -93,7 +93,7 @@ class DotScore {
       for (int64_t c = 0; c < size_; ++c) narrow(grad_[c], to[row * size_ + c]);
   }
 
-  const Task<T, I>& task_;
+  const Task<T>& task_;
   Width<C0> K_;
   int64_t size_;
   Rows<T> key_, query_;
@@ -101,14 +101,14 @@ class DotScore {
   A *own_, *grad_;
 };
 
-template <class T, class I, int C0>
+template <class T, int C0>
 struct DotMaker {
   const Call& call;
 
-  int64_t scratch_size() const { return DotScore<T, I, C0, false>::scratch_size(call); }
+  int64_t scratch_size() const { return DotScore<T, C0, false>::scratch_size(call); }
 
   template <bool BySource>
-  DotScore<T, I, C0, BySource> make(const Task<T, I>& task, int, Arithmetic<T>* scratch) const {
+  DotScore<T, C0, BySource> make(const Task<T>& task, int, Arithmetic<T>* scratch) const {
     return {task, scratch};
   }
 };

@@ -9,29 +9,29 @@ namespace {
 
 // tanh costs more than what a width known to the compiler saves.
 struct Forward {
-  template <class T, class I, int C0>
+  template <class T, int C0>
   static void run(const Call& call) {
     if (call.activation == TANH)
-      scored_forward<T, I, 0>(call, GATv2Maker<T, I, 0, TANH>(call, 0));
+      scored_forward<T, 0>(call, GATv2Maker<T, 0, TANH>(call, 0));
     else
-      scored_forward<T, I, C0>(call, GATv2Maker<T, I, C0, LEAKY_RELU>(call, 0));
+      scored_forward<T, C0>(call, GATv2Maker<T, C0, LEAKY_RELU>(call, 0));
   }
 };
 
-template <class T, class I, int C0, Activation F>
+template <class T, int C0, Activation F>
 void backward(const Call& call) {
-  const GATv2Maker<T, I, C0, F> maker(call, MOST_PARTS);
-  scored_backward<T, I, C0>(call, maker);
+  const GATv2Maker<T, C0, F> maker(call, MOST_PARTS);
+  scored_backward<T, C0>(call, maker);
   maker.sum_parts();
 }
 
 struct Backward {
-  template <class T, class I, int C0>
+  template <class T, int C0>
   static void run(const Call& call) {
     if (call.activation == TANH)
-      backward<T, I, 0, TANH>(call);
+      backward<T, 0, TANH>(call);
     else
-      backward<T, I, C0, LEAKY_RELU>(call);
+      backward<T, C0, LEAKY_RELU>(call);
   }
 };
 

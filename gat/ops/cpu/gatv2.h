@@ -7,13 +7,13 @@
 
 namespace gat::GAT_ISA {
 
-template <class T, class I, int C0, bool BySource, Activation F>
+template <class T, int C0, bool BySource, Activation F>
 class GATv2Score {
   using A = Arithmetic<T>;
 
  public:
   // scratch: 2 * heads * key_channels; att: widened; grad_att: of this part, by target only.
-  GATv2Score(const Task<T, I>& task, const A* att, A* scratch, A* grad_att)
+  GATv2Score(const Task<T>& task, const A* att, A* scratch, A* grad_att)
       : task_(task),
         K_{task.call.key_channels},
         size_(task.heads * K_),
@@ -38,13 +38,13 @@ class GATv2Score {
     for (int64_t c = 0; c < size_; ++c) grad_[c] = 0;
   }
 
-  void scores(const Block<I>& block, A* s) const {
+  void scores(const Block& block, A* s) const {
     const Ends<T> ends(block, BySource ? query_ : key_);
     for (int64_t h = 0; h < task_.heads; ++h)
       for_quads(block, ends, h, [&](int k, const auto& edges) { score(edges, h, s + h * LANES + k); });
   }
 
-  void pull(const Block<I>& block, const A* gradient) const {
+  void pull(const Block& block, const A* gradient) const {
     const Ends<T, false> ends(block, BySource ? query_ : key_);
     for (int64_t h = 0; h < task_.heads; ++h)
       for_quads(block, ends, h, [&](int k, const auto& edges) {
@@ -82,14 +82,14 @@ class GATv2Score {
   };
 
   template <bool Ask, class Body>
-  void for_quads(const Block<I>& block, const Ends<T, Ask>& ends, int64_t h, const Body& body) const {
+  void for_quads(const Block& block, const Ends<T, Ask>& ends, int64_t h, const Body& body) const {
     int k = 0;
     for (; k + QUAD <= block.n; k += QUAD) body(k, some<QUAD>(block, ends, h, k));
     for (; k < block.n; ++k) body(k, some<1>(block, ends, h, k));
   }
 
   template <int N, bool Ask>
-  Some<N> some(const Block<I>& block, const Ends<T, Ask>& ends, int64_t h, int k) const {
+  Some<N> some(const Block& block, const Ends<T, Ask>& ends, int64_t h, int k) const {
     Some<N> edges;
     for (int q = 0; q < N; ++q) {
       ends.prefetch_next(k + q, h * K_, K_);
@@ -117,7 +117,7 @@ class GATv2Score {
   }
 
   template <int N>
-  void pull_some(const Block<I>& block, const Some<N>& edges, int64_t h, int k,
+  void pull_some(const Block& block, const Some<N>& edges, int64_t h, int k,
                  const A* gradient) const {
     const A* own = own_ + h * K_;
     A *grad = grad_ + h * K_, *grad_att = BySource ? nullptr : grad_att_ + h * K_;
@@ -164,7 +164,7 @@ class GATv2Score {
     return x > 0 ? one : low;
   }
 
-  const Task<T, I>& task_;
+  const Task<T>& task_;
   Width<C0> K_;
   int64_t size_;
   A slope_;
@@ -175,7 +175,7 @@ class GATv2Score {
 };
 
 // att widened once, and a sum of its gradient for each part, so that threads share none.
-template <class T, class I, int C0, Activation F>
+template <class T, int C0, Activation F>
 class GATv2Maker {
   using A = Arithmetic<T>;
 
@@ -191,10 +191,10 @@ class GATv2Maker {
     for (int64_t c = 0; c < parts * size_; ++c) grad_att_.get()[c] = 0;
   }
 
-  int64_t scratch_size() const { return GATv2Score<T, I, C0, false, F>::scratch_size(call_); }
+  int64_t scratch_size() const { return GATv2Score<T, C0, false, F>::scratch_size(call_); }
 
   template <bool BySource>
-  GATv2Score<T, I, C0, BySource, F> make(const Task<T, I>& task, int part, A* scratch) const {
+  GATv2Score<T, C0, BySource, F> make(const Task<T>& task, int part, A* scratch) const {
     return {task, att_.get(), scratch, parts_ ? grad_att_.get() + part * size_ : nullptr};
   }
 

@@ -6,8 +6,8 @@
 namespace gat::GAT_ISA {
 
 // `term`: additive attention's score_dst, or null.
-template <class T, class I>
-void fill_targets(const Task<T, I>& task, Rows<T> term, Range rows,
+template <class T>
+void fill_targets(const Task<T>& task, Rows<T> term, Range rows,
                   Target<Arithmetic<T>>* targets) {
   using A = Arithmetic<T>;
   const Call& call = task.call;
@@ -24,8 +24,8 @@ void fill_targets(const Task<T, I>& task, Rows<T> term, Range rows,
 }
 
 // Where the weights have a gradient of their own, D has a term weight * grad_weight per edge.
-template <class T, class I, class Score>
-void add_weight_deltas(const Task<T, I>& task, const Edges<I>& edges, const Score& score, Range rows,
+template <class T, class Score>
+void add_weight_deltas(const Task<T>& task, const Edges& edges, const Score& score, Range rows,
                        Target<Arithmetic<T>>* targets, Arithmetic<T>* scratch) {
   using A = Arithmetic<T>;
   const T* grad_weights = static_cast<const T*>(task.call.grad_weights);
@@ -38,8 +38,8 @@ void add_weight_deltas(const Task<T, I>& task, const Edges<I>& edges, const Scor
                     });
 }
 
-template <class T, class I, class Score>
-void write_weights(const Task<T, I>& task, const Edges<I>& edges, const Score& score, Range rows,
+template <class T, class Score>
+void write_weights(const Task<T>& task, const Edges& edges, const Score& score, Range rows,
                    Arithmetic<T>* scratch) {
   T* weights = static_cast<T*>(task.call.weights);
   weights_of_rows(task, edges, score, rows, scratch,
@@ -48,34 +48,25 @@ void write_weights(const Task<T, I>& task, const Edges<I>& edges, const Score& s
                   });
 }
 
-// Operator::run<T, I, C0> for the call's dtype, index and width. Widths known to the compiler are
-// worth their code for float only, with indices of 32 bits, and where vectors are wide.
+// Operator::run<T, C0> for the call's dtype and width. Widths known to the compiler are worth
+// their code for float only, and where vectors are wide.
 template <class Operator>
 bool dispatch_width(const Call& call) {
 #ifdef GAT_WIDE_VECTORS
-  if (call.dtype != FLOAT32 || call.index != INT32 || call.key_channels != call.value_channels)
-    return false;
+  if (call.dtype != FLOAT32 || call.key_channels != call.value_channels) return false;
   switch (call.value_channels) {
     case 8:
-      Operator::template run<float, int32_t, 8>(call);
+      Operator::template run<float, 8>(call);
       return true;
     case 32:
-      Operator::template run<float, int32_t, 32>(call);
+      Operator::template run<float, 32>(call);
       return true;
     case 64:
-      Operator::template run<float, int32_t, 64>(call);
+      Operator::template run<float, 64>(call);
       return true;
   }
 #endif
   return false;
-}
-
-template <class Operator, class T>
-void dispatch_index(const Call& call) {
-  if (call.index == INT32)
-    Operator::template run<T, int32_t, 0>(call);
-  else
-    Operator::template run<T, int64_t, 0>(call);
 }
 
 template <class Operator, bool Widths = true>
@@ -84,13 +75,13 @@ void dispatch(const Call& call) {
     if (dispatch_width<Operator>(call)) return;
   switch (call.dtype) {
     case FLOAT64:
-      return dispatch_index<Operator, double>(call);
+      return Operator::template run<double, 0>(call);
     case BFLOAT16:
-      return dispatch_index<Operator, bf16>(call);
+      return Operator::template run<bf16, 0>(call);
     case FLOAT16:
-      return dispatch_index<Operator, f16>(call);
+      return Operator::template run<f16, 0>(call);
     default:
-      return dispatch_index<Operator, float>(call);
+      return Operator::template run<float, 0>(call);
   }
 }
 

@@ -29,33 +29,6 @@ inline int parts_for(int64_t work) {
   return int(parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts);
 }
 
-// The first row at or after a share `part / parts` of edges and rows; an empty row costs as well.
-template <class I>
-int64_t cut(const I* rowptr, int64_t rows, int part, int parts) {
-  const int64_t total = int64_t(rowptr[rows]) + rows;
-  const int64_t wanted = total / parts * part + total % parts * part / parts;
-  int64_t low = 0, high = rows;
-  while (low < high) {
-    const int64_t middle = low + (high - low) / 2;
-    if (int64_t(rowptr[middle]) + middle < wanted)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-template <class I>
-Range share(const I* rowptr, int64_t rows, int part, int parts) {
-  return {cut(rowptr, rows, part, parts),
-          part + 1 == parts ? rows : cut(rowptr, rows, part + 1, parts)};
-}
-
-inline Range even_share(int64_t count, int part, int parts) {
-  return {count / parts * part + count % parts * part / parts,
-          count / parts * (part + 1) + count % parts * (part + 1) / parts};
-}
-
 // body(part, thread) for every part.
 template <class Body>
 void for_parts(int parts, int threads, const Body& body) {

@@ -18,48 +18,89 @@ Rows<T> rows_of(const void* tensor, int64_t stride) {
   return {static_cast<const T*>(tensor), stride};
 }
 
-template <class I>
-struct Edges {
-  int64_t rows;
-  const I *rowptr, *col, *number;
-
-  explicit Edges(const Csr& csr)
+// A CSR whose indices are of 32 or 64 bits, a difference that ends here.
+class Edges {
+ public:
+  Edges(const Csr& csr, int64_t index)
       : rows(csr.rows),
-        rowptr(static_cast<const I*>(csr.rowptr)),
-        col(static_cast<const I*>(csr.col)),
-        number(static_cast<const I*>(csr.number)) {}
-  int64_t count() const { return rowptr[rows]; }
+        numbered_(csr.number != nullptr),
+        wide_(index == INT64),
+        rowptr_(csr.rowptr),
+        col_(csr.col),
+        number_(csr.number) {}
+
+  const int64_t rows;
+
+  int64_t count() const { return start(rows); }
+  // The first of a row's edges.
+  int64_t start(int64_t row) const { return at(rowptr_, row); }
+  int64_t at(const void* array, int64_t k) const {
+    return wide_ ? static_cast<const int64_t*>(array)[k] : static_cast<const int32_t*>(array)[k];
+  }
+  void cols(int64_t first, int n, int64_t* to) const { copy(col_, first, n, to); }
+  // Listed numbers.
+  void numbers(int64_t first, int n, int64_t* to) const {
+    if (numbered_)
+      copy(number_, first, n, to);
+    else
+      for (int k = 0; k < n; ++k) to[k] = first + k;
+  }
+
+ private:
+  void copy(const void* array, int64_t first, int n, int64_t* to) const {
+    if (wide_)
+      for (int k = 0; k < n; ++k) to[k] = static_cast<const int64_t*>(array)[first + k];
+    else
+      for (int k = 0; k < n; ++k) to[k] = static_cast<const int32_t*>(array)[first + k];
+  }
+
+  bool numbered_, wide_;
+  const void *rowptr_, *col_, *number_;
 };
+
+// The first row at or after a share `part / parts` of edges and rows; an empty row costs as well.
+inline int64_t cut(const Edges& edges, int part, int parts) {
+  const int64_t total = edges.count() + edges.rows;
+  const int64_t wanted = total / parts * part + total % parts * part / parts;
+  int64_t low = 0, high = edges.rows;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (edges.start(middle) + middle < wanted)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+inline Range share(const Edges& edges, int part, int parts) {
+  return {cut(edges, part, parts), part + 1 == parts ? edges.rows : cut(edges, part + 1, parts)};
+}
 
 // How many edges ahead a row is asked for: about the time memory takes to answer.
 constexpr int AHEAD = 16;
 
-// Up to LANES edges of one row. `number`: their listed numbers; the last one's repeated beyond n.
-template <class I>
+// Up to LANES edges of one row: their other ends, the ends to ask memory for meanwhile, and their
+// listed numbers (0 beyond n, and where nobody wants them).
 struct Block {
-  const I* col;
   int64_t first;
   int n;
-  int ahead;
-  int64_t number[LANES];
+  int64_t col[LANES], next[LANES], number[LANES] = {};
 };
 
-// body(block) for each block of edges [first, last).
-template <class I, class Body>
-inline void for_blocks(const Edges<I>& edges, int64_t first, int64_t last, bool numbered,
-                       const Body& body) {
-  const int64_t count = edges.count();
-  Block<I> block;
-  for (; first < last; first += LANES) {
-    block.col = edges.col + first;
+// body(block) for each block of a row's edges.
+template <class Body>
+inline void for_blocks(const Edges& edges, int64_t row, bool numbered, const Body& body) {
+  const int64_t last = edges.start(row + 1), count = edges.count();
+  Block block;
+  for (int64_t first = edges.start(row); first < last; first += LANES) {
     block.first = first;
     block.n = int(last - first < LANES ? last - first : LANES);
-    block.ahead = first + block.n + AHEAD <= count ? AHEAD : 0;
-    if (numbered)
-      for (int k = 0; k < LANES; ++k) {
-        const int64_t edge = first + (k < block.n ? k : block.n - 1);
-        block.number[k] = edges.number ? int64_t(edges.number[edge]) : edge;
-      }
+    edges.cols(first, block.n, block.col);
+    // At the very end there is nothing ahead: what comes is asked for again.
+    const int64_t ahead = first + block.n + AHEAD <= count ? first + AHEAD : first;
+    edges.cols(ahead, block.n, block.next);
+    if (numbered) edges.numbers(first, block.n, block.number);
     body(block);
   }
 }
@@ -77,11 +118,10 @@ template <class T, bool Ask = true>
 struct Ends {
   const T *row[LANES], *next[LANES];
 
-  template <class I>
-  Ends(const Block<I>& block, Rows<T> rows) {
+    Ends(const Block& block, Rows<T> rows) {
     for (int k = 0; k < block.n; ++k) {
       row[k] = rows[block.col[k]];
-      next[k] = Ask ? rows[block.col[k + block.ahead]] : nullptr;
+      next[k] = Ask ? rows[block.next[k]] : nullptr;
     }
   }
   void prefetch_next(int k, int64_t offset, int64_t channels) const {

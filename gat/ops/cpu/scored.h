@@ -12,16 +12,16 @@ inline int64_t scored_work(const Call& call) {
   return call.heads * (call.key_channels + call.value_channels);
 }
 
-template <class T, class I, int C0, class Maker>
+template <class T, int C0, class Maker>
 void scored_forward(const Call& call, const Maker& maker) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(call.by_target);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads, size = maker.scratch_size();
   const Scratch<A> scratch(int(call.threads), size + H * (2 * LANES + 1 + call.value_channels));
   const int parts = parts_for((edges.count() + edges.rows) * scored_work(call));
   for_parts(parts, int(call.threads), [&](int part, int thread) {
-    const Range rows = share(edges.rowptr, edges.rows, part, parts);
+    const Range rows = share(edges, part, parts);
     A* own = scratch.of(thread);
     const auto score = maker.template make<false>(task, part, own);
     forward_rows<C0>(task, edges, score, rows, own + size);
@@ -29,18 +29,18 @@ void scored_forward(const Call& call, const Maker& maker) {
   });
 }
 
-template <class T, class I, int C0, class Maker>
+template <class T, int C0, class Maker>
 void scored_backward(const Call& call, const Maker& maker) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(call.by_target), back(call.by_source);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index), back(call.by_source, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads, size = maker.scratch_size();
   const int threads = int(call.threads);
   const Buffer<Target<A>> targets(edges.rows * H);
   const Scratch<A> scratch(threads, size + H * (7 * LANES + 2 * call.value_channels));
   const int parts = parts_for((edges.count() + edges.rows) * scored_work(call));
   for_parts(parts, threads, [&](int part, int thread) {
-    const Range rows = share(edges.rowptr, edges.rows, part, parts);
+    const Range rows = share(edges, part, parts);
     A* own = scratch.of(thread);
     const auto score = maker.template make<false>(task, part, own);
     fill_targets(task, Rows<T>(), rows, targets.get());
@@ -48,7 +48,7 @@ void scored_backward(const Call& call, const Maker& maker) {
     backward_targets<C0>(task, edges, score, targets.get(), rows, own + size);
   });
   for_parts(parts, threads, [&](int part, int thread) {
-    const Range rows = share(back.rowptr, back.rows, part, parts);
+    const Range rows = share(back, part, parts);
     A* own = scratch.of(thread);
     const auto score = maker.template make<true>(task, part, own);
     backward_sources<C0>(task, back, score, targets.get(), rows, own + size);

@@ -10,25 +10,25 @@ namespace gat::GAT_ISA {
 namespace {
 
 // body(rows, part, thread) over the rows of a CSR in parts, by the work of one edge.
-template <class I, class Body>
-void for_rows(const Call& call, const Edges<I>& edges, int64_t edge_work, const Body& body) {
+template <class Body>
+void for_rows(const Call& call, const Edges& edges, int64_t edge_work, const Body& body) {
   const int parts = parts_for((edges.count() + edges.rows) * edge_work);
   for_parts(parts, int(call.threads), [&](int part, int thread) {
-    body(share(edges.rowptr, edges.rows, part, parts), part, thread);
+    body(share(edges, part, parts), part, thread);
   });
 }
 
 // One head's numbers of a block's edges, out of [E, H]; 0 beyond the last edge.
-template <class T, class I, class A>
-void gather_lanes(const Task<T, I>& task, const Block<I>& block, const void* from, int64_t head,
+template <class T, class A>
+void gather_lanes(const Task<T>& task, const Block& block, const void* from, int64_t head,
                   A* lanes) {
   const T* numbers = static_cast<const T*>(from);
   for (int k = 0; k < LANES; ++k)
     lanes[k] = k < block.n ? widen(numbers[task.at(block.number[k], head)]) : A(0);
 }
 
-template <class T, class I, class A>
-void scatter_lanes(const Task<T, I>& task, const Block<I>& block, const A* lanes, int64_t head,
+template <class T, class A>
+void scatter_lanes(const Task<T>& task, const Block& block, const A* lanes, int64_t head,
                    void* to) {
   T* numbers = static_cast<T*>(to);
   for (int k = 0; k < block.n; ++k) narrow(lanes[k], numbers[task.at(block.number[k], head)]);
@@ -36,12 +36,12 @@ void scatter_lanes(const Task<T, I>& task, const Block<I>& block, const A* lanes
 
 // Scores ---------------------------------------------------------------------------------------
 
-template <class T, class I, class Score>
-void write_scores(const Task<T, I>& task, const Edges<I>& edges, Score score, Range rows,
+template <class T, class Score>
+void write_scores(const Task<T>& task, const Edges& edges, Score score, Range rows,
                   Arithmetic<T>* s) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     score.begin(row);
-    for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], true, [&](const Block<I>& block) {
+    for_blocks(edges, row, true, [&](const Block& block) {
       score.scores(block, s);
       for (int64_t h = 0; h < task.heads; ++h)
         scatter_lanes(task, block, s + h * LANES, h, task.call.per_edge);
@@ -50,8 +50,8 @@ void write_scores(const Task<T, I>& task, const Edges<I>& edges, Score score, Ra
 }
 
 // The scores' gradient, none where a score was cut to the largest number.
-template <class T, class I>
-void read_gradient(const Task<T, I>& task, const Block<I>& block, Arithmetic<T>* gradient) {
+template <class T>
+void read_gradient(const Task<T>& task, const Block& block, Arithmetic<T>* gradient) {
   using A = Arithmetic<T>;
   for (int64_t h = 0; h < task.heads; ++h) {
     A s[LANES];
@@ -62,12 +62,12 @@ void read_gradient(const Task<T, I>& task, const Block<I>& block, Arithmetic<T>*
   }
 }
 
-template <class T, class I, class Score, class End>
-void pull_scores(const Task<T, I>& task, const Edges<I>& edges, Score score, Range rows,
+template <class T, class Score, class End>
+void pull_scores(const Task<T>& task, const Edges& edges, Score score, Range rows,
                  Arithmetic<T>* gradient, const End& end) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     score.begin(row);
-    for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], true, [&](const Block<I>& block) {
+    for_blocks(edges, row, true, [&](const Block& block) {
       read_gradient(task, block, gradient);
       score.pull(block, gradient);
     });
@@ -75,10 +75,10 @@ void pull_scores(const Task<T, I>& task, const Edges<I>& edges, Score score, Ran
   }
 }
 
-template <class T, class I, class Maker>
+template <class T, class Maker>
 void scores_forward(const Call& call, const Maker& maker) {
-  const Edges<I> edges(call.by_target);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index);
+  const Task<T> task(call);
   const int64_t size = maker.scratch_size();
   const Scratch<Arithmetic<T>> scratch(int(call.threads), size + call.heads * LANES);
   for_rows(call, edges, call.heads * call.key_channels, [&](Range rows, int part, int thread) {
@@ -88,11 +88,11 @@ void scores_forward(const Call& call, const Maker& maker) {
   });
 }
 
-template <class T, class I, class Maker>
+template <class T, class Maker>
 void scores_backward(const Call& call, const Maker& maker) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(call.by_target), back(call.by_source);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index), back(call.by_source, call.index);
+  const Task<T> task(call);
   const int64_t size = maker.scratch_size(), work = call.heads * call.key_channels;
   const Scratch<A> scratch(int(call.threads), size + call.heads * LANES);
   for_rows(call, edges, work, [&](Range rows, int part, int thread) {
@@ -111,12 +111,12 @@ void scores_backward(const Call& call, const Maker& maker) {
 
 // GAT's scores -----------------------------------------------------------------------------------
 
-template <class T, class I>
+template <class T>
 void additive_scores_to(const Call& call) {
-  const Edges<I> edges(call.by_target);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads;
-  const AdditiveScore<T, I> score(task, rows_of<T>(call.query, H), rows_of<T>(call.key, H));
+  const AdditiveScore<T> score(task, rows_of<T>(call.query, H), rows_of<T>(call.key, H));
   const Scratch<Arithmetic<T>> scratch(int(call.threads), H * LANES);
   for_rows(call, edges, H, [&](Range rows, int, int thread) {
     write_scores(task, edges, score, rows, scratch.of(thread));
@@ -124,12 +124,12 @@ void additive_scores_to(const Call& call) {
 }
 
 // The gradient of the rows' own terms, and where `grad_edge`, of the edges'.
-template <class T, class I>
+template <class T>
 void pull_terms(const Call& call, const Csr& csr, const void* own, const void* other, void* grad_own,
                 void* grad_edge) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(csr);
-  const Task<T, I> task(call);
+  const Edges edges(csr, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads;
   const Rows<T> mine = rows_of<T>(own, H), theirs = rows_of<T>(other, H);
   const A slope = A(call.slope);
@@ -138,7 +138,7 @@ void pull_terms(const Call& call, const Csr& csr, const void* own, const void* o
     A *z = scratch.of(thread), *gradient = z + H * LANES, *sum = gradient + H * LANES;
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       for (int64_t k = 0; k < H * LANES; ++k) sum[k] = 0;
-      for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], true, [&](const Block<I>& block) {
+      for_blocks(edges, row, true, [&](const Block& block) {
         gather_terms(block, theirs, H, z);
         add_terms(task, block, mine.data ? mine[row] : nullptr, z);
         read_gradient(task, block, gradient);
@@ -155,48 +155,47 @@ void pull_terms(const Call& call, const Csr& csr, const void* own, const void* o
   });
 }
 
-template <class T, class I>
+template <class T>
 void additive_scores_back(const Call& call) {
-  pull_terms<T, I>(call, call.by_target, call.query, call.key, call.grad_query, call.grad_edge);
-  pull_terms<T, I>(call, call.by_source, call.key, call.query, call.grad_key, nullptr);
+  pull_terms<T>(call, call.by_target, call.query, call.key, call.grad_query, call.grad_edge);
+  pull_terms<T>(call, call.by_source, call.key, call.query, call.grad_key, nullptr);
 }
 
-template <class T, class I, int C0>
+template <class T, int C0>
 void gatv2_scores_to(const Call& call) {
   if (call.activation == TANH)
-    scores_forward<T, I>(call, GATv2Maker<T, I, C0, TANH>(call, 0));
+    scores_forward<T>(call, GATv2Maker<T, C0, TANH>(call, 0));
   else
-    scores_forward<T, I>(call, GATv2Maker<T, I, C0, LEAKY_RELU>(call, 0));
+    scores_forward<T>(call, GATv2Maker<T, C0, LEAKY_RELU>(call, 0));
 }
 
-template <class T, class I, int C0>
+template <class T, int C0>
 void gatv2_scores_back(const Call& call) {
   const auto run = [&](const auto& maker) {
-    scores_backward<T, I>(call, maker);
+    scores_backward<T>(call, maker);
     maker.sum_parts();
   };
   if (call.activation == TANH)
-    run(GATv2Maker<T, I, C0, TANH>(call, MOST_PARTS));
+    run(GATv2Maker<T, C0, TANH>(call, MOST_PARTS));
   else
-    run(GATv2Maker<T, I, C0, LEAKY_RELU>(call, MOST_PARTS));
+    run(GATv2Maker<T, C0, LEAKY_RELU>(call, MOST_PARTS));
 }
 
 // Softmax ----------------------------------------------------------------------------------------
 
-template <class T, class I>
+template <class T>
 void softmax_forward(const Call& call) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(call.by_target);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads;
   const Scratch<A> scratch(int(call.threads), H * (LANES + 1));
   for_rows(call, edges, H, [&](Range rows, int, int thread) {
     Running<A> running{scratch.of(thread), scratch.of(thread) + H};
     A s[LANES];
     for (int64_t row = rows.begin; row < rows.end; ++row) {
-      const int64_t first = edges.rowptr[row], last = edges.rowptr[row + 1];
       const auto each = [&](const auto& use) {
-        for_blocks(edges, first, last, true, [&](const Block<I>& block) {
+        for_blocks(edges, row, true, [&](const Block& block) {
           for (int64_t h = 0; h < H; ++h) {
             gather_lanes(task, block, call.per_edge, h, s);
             for (int k = 0; k < LANES; ++k) s[k] = s[k] > LIMIT<T> ? LIMIT<T> : s[k];
@@ -206,8 +205,8 @@ void softmax_forward(const Call& call) {
         });
       };
       running.reset(H);
-      each([&](const Block<I>&, int64_t h) { running.absorb(h, s, static_cast<A*>(nullptr), 0); });
-      each([&](const Block<I>& block, int64_t h) {
+      each([&](const Block&, int64_t h) { running.absorb(h, s, static_cast<A*>(nullptr), 0); });
+      each([&](const Block& block, int64_t h) {
         const A total = sum_of(running.total + h * LANES);
         weigh(s, running.top[h], total == 0 ? A(0) : 1 / total);
         scatter_lanes(task, block, s, h, call.weights);
@@ -217,19 +216,18 @@ void softmax_forward(const Call& call) {
 }
 
 // ds = a (da - sum of a da over the target's edges).
-template <class T, class I>
+template <class T>
 void softmax_backward(const Call& call) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(call.by_target);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads;
   const Scratch<A> scratch(int(call.threads), H * LANES);
   for_rows(call, edges, H, [&](Range rows, int, int thread) {
     A *sums = scratch.of(thread), a[LANES], da[LANES];
     for (int64_t row = rows.begin; row < rows.end; ++row) {
-      const int64_t first = edges.rowptr[row], last = edges.rowptr[row + 1];
       const auto each = [&](const auto& use) {
-        for_blocks(edges, first, last, true, [&](const Block<I>& block) {
+        for_blocks(edges, row, true, [&](const Block& block) {
           for (int64_t h = 0; h < H; ++h) {
             gather_lanes(task, block, call.weights, h, a);
             gather_lanes(task, block, call.grad_weights, h, da);
@@ -238,10 +236,10 @@ void softmax_backward(const Call& call) {
         });
       };
       for (int64_t k = 0; k < H * LANES; ++k) sums[k] = 0;
-      each([&](const Block<I>&, int64_t h) {
+      each([&](const Block&, int64_t h) {
         for (int k = 0; k < LANES; ++k) sums[h * LANES + k] += a[k] * da[k];
       });
-      each([&](const Block<I>& block, int64_t h) {
+      each([&](const Block& block, int64_t h) {
         const A delta = sum_of(sums + h * LANES);
         for (int k = 0; k < LANES; ++k) a[k] *= da[k] - delta;
         scatter_lanes(task, block, a, h, call.grad_per_edge);
@@ -253,11 +251,11 @@ void softmax_backward(const Call& call) {
 // Weighted sums ----------------------------------------------------------------------------------
 
 // to[row] = sum over the row's edges of weight_e * (rows_j + extra_e).
-template <class T, class I>
+template <class T>
 void sum_rows(const Call& call, const Csr& csr, const void* gathered, const T* extra, void* to) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(csr);
-  const Task<T, I> task(call);
+  const Edges edges(csr, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads;
   const Width<0> C{call.value_channels};
   const Rows<T> rows_from = rows_of<T>(gathered, H * C);
@@ -266,7 +264,7 @@ void sum_rows(const Call& call, const Csr& csr, const void* gathered, const T* e
     A *sum = scratch.of(thread), w[LANES];
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       for (int64_t c = 0; c < H * C; ++c) sum[c] = 0;
-      for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], true, [&](const Block<I>& block) {
+      for_blocks(edges, row, true, [&](const Block& block) {
         const Ends<T> ends(block, rows_from);
         for (int64_t h = 0; h < H; ++h) {
           gather_lanes(task, block, call.per_edge, h, w);
@@ -282,11 +280,11 @@ void sum_rows(const Call& call, const Csr& csr, const void* gathered, const T* e
 }
 
 // The weights' gradient, <grad_out_i, value_j + extra_e>, and the extra values' own.
-template <class T, class I>
+template <class T>
 void pull_weights(const Call& call) {
   using A = Arithmetic<T>;
-  const Edges<I> edges(call.by_target);
-  const Task<T, I> task(call);
+  const Edges edges(call.by_target, call.index);
+  const Task<T> task(call);
   const int64_t H = call.heads;
   const Width<0> C{call.value_channels};
   const Rows<T> grad_out = rows_of<T>(call.grad_out, H * C);
@@ -296,7 +294,7 @@ void pull_weights(const Call& call) {
     A *own = scratch.of(thread), w[LANES];
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       for (int64_t c = 0; c < H * C; ++c) own[c] = widen(grad_out[row][c]);
-      for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], true, [&](const Block<I>& block) {
+      for_blocks(edges, row, true, [&](const Block& block) {
         const Ends<T> ends(block, task.value);
         for (int64_t h = 0; h < H; ++h) {
           A dw[LANES] = {};
@@ -320,24 +318,24 @@ void pull_weights(const Call& call) {
 
 #define GAT_STEP(name, ...)               \
   struct name##_step {                    \
-    template <class T, class I, int C0>   \
+    template <class T, int C0>   \
     static void run(const Call& call) {   \
       __VA_ARGS__;                        \
     }                                     \
   };
 
-GAT_STEP(additive_scores_forward, additive_scores_to<T, I>(call))
-GAT_STEP(additive_scores_backward, additive_scores_back<T, I>(call))
-GAT_STEP(gatv2_scores_forward, gatv2_scores_to<T, I, C0>(call))
-GAT_STEP(gatv2_scores_backward, gatv2_scores_back<T, I, C0>(call))
-GAT_STEP(dot_scores_forward, scores_forward<T, I>(call, DotMaker<T, I, C0>{call}))
-GAT_STEP(dot_scores_backward, scores_backward<T, I>(call, DotMaker<T, I, C0>{call}))
-GAT_STEP(segment_softmax_forward, softmax_forward<T, I>(call))
-GAT_STEP(segment_softmax_backward, softmax_backward<T, I>(call))
-GAT_STEP(aggregate_forward, sum_rows<T, I>(call, call.by_target, call.value,
+GAT_STEP(additive_scores_forward, additive_scores_to<T>(call))
+GAT_STEP(additive_scores_backward, additive_scores_back<T>(call))
+GAT_STEP(gatv2_scores_forward, gatv2_scores_to<T, C0>(call))
+GAT_STEP(gatv2_scores_backward, gatv2_scores_back<T, C0>(call))
+GAT_STEP(dot_scores_forward, scores_forward<T>(call, DotMaker<T, C0>{call}))
+GAT_STEP(dot_scores_backward, scores_backward<T>(call, DotMaker<T, C0>{call}))
+GAT_STEP(segment_softmax_forward, softmax_forward<T>(call))
+GAT_STEP(segment_softmax_backward, softmax_backward<T>(call))
+GAT_STEP(aggregate_forward, sum_rows<T>(call, call.by_target, call.value,
                                            static_cast<const T*>(call.edge_value), call.out))
-GAT_STEP(aggregate_backward, pull_weights<T, I>(call);
-         if (call.grad_value) sum_rows<T, I>(call, call.by_source, call.grad_out,
+GAT_STEP(aggregate_backward, pull_weights<T>(call);
+         if (call.grad_value) sum_rows<T>(call, call.by_source, call.grad_out,
                                              static_cast<const T*>(nullptr), call.grad_value))
 
 }  // namespace

@@ -12,7 +12,7 @@
 namespace gat::GAT_ISA {
 
 // What every walk of a call knows.
-template <class T, class I>
+template <class T>
 struct Task {
   using A = Arithmetic<T>;
 
@@ -38,7 +38,7 @@ struct Task {
     return (number * heads + head) * channels;
   }
 
-  void keep(const Block<I>& block, int64_t head, A* kept) const {
+  void keep(const Block& block, int64_t head, A* kept) const {
     if (dropout.threshold)
       dropout.keep(block.number, heads, head, kept);
     else
@@ -47,8 +47,8 @@ struct Task {
 };
 
 // Lanes beyond the block's last edge count as masked.
-template <class I, class A>
-inline void mask_rest(const Block<I>& block, int64_t heads, A* s) {
+template <class A>
+inline void mask_rest(const Block& block, int64_t heads, A* s) {
   if (block.n == LANES) return;
   for (int64_t h = 0; h < heads; ++h)
     for (int k = 0; k < LANES; ++k)
@@ -98,8 +98,8 @@ inline void weigh(A* s, A top, A inverse) {
   for (int k = 0; k < LANES; ++k) s[k] = exp_negative(s[k] - base) * inverse;
 }
 
-template <int C0, class T, class I, class Score>
-void forward_rows(const Task<T, I>& task, const Edges<I>& edges, Score score, Range rows,
+template <int C0, class T, class Score>
+void forward_rows(const Task<T>& task, const Edges& edges, Score score, Range rows,
                   Arithmetic<T>* scratch) {
   using A = Arithmetic<T>;
   const Width<C0> C{task.call.value_channels};
@@ -113,8 +113,8 @@ void forward_rows(const Task<T, I>& task, const Edges<I>& edges, Score score, Ra
     score.begin(row);
     running.reset(H);
     for (int64_t c = 0; c < H * C; ++c) sum[c] = 0;
-    for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], task.numbered,
-               [&](const Block<I>& block) {
+    for_blocks(edges, row, task.numbered,
+               [&](const Block& block) {
                  const Ends<T, !Score::MEETS_VALUES> ends(block, task.value);
                  score.scores(block, s);
                  mask_rest(block, H, s);
@@ -147,15 +147,15 @@ void forward_rows(const Task<T, I>& task, const Edges<I>& edges, Score score, Ra
 }
 
 // use(number, head, weight) for the weights after dropout, recomputed from the statistics.
-template <class T, class I, class Score, class Use>
-void weights_of_rows(const Task<T, I>& task, const Edges<I>& edges, Score score, Range rows,
+template <class T, class Score, class Use>
+void weights_of_rows(const Task<T>& task, const Edges& edges, Score score, Range rows,
                      Arithmetic<T>* scratch, const Use& use) {
   using A = Arithmetic<T>;
   const int64_t H = task.heads;
   const A* stats = static_cast<const A*>(task.call.stats);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     score.begin(row);
-    for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], true, [&](const Block<I>& block) {
+    for_blocks(edges, row, true, [&](const Block& block) {
       score.scores(block, scratch);
       mask_rest(block, H, scratch);
       for (int64_t h = 0; h < H; ++h) {
@@ -183,11 +183,10 @@ template <class A>
 struct TargetLanes {
   A *top, *inverse, *delta, *term;
 
-  template <class I>
-  void gather(const Block<I>& block, const Target<A>* targets, int64_t heads) const {
+    void gather(const Block& block, const Target<A>* targets, int64_t heads) const {
     for (int k = 0; k < block.n; ++k) {
       const Target<A>* of = targets + block.col[k] * heads;
-      prefetch(targets + block.col[k + block.ahead] * heads, heads);
+      prefetch(targets + block.next[k] * heads, heads);
       for (int64_t h = 0; h < heads; ++h) {
         top[h * LANES + k] = of[h].top;
         inverse[h * LANES + k] = of[h].inverse;
@@ -231,8 +230,8 @@ inline void score_gradient(const A* weight, const A* kept, A scale, const A* da,
 }
 
 // By target: each row is a target, gathering keys and values; for scores with a query per target.
-template <int C0, class T, class I, class Score>
-void backward_targets(const Task<T, I>& task, const Edges<I>& edges, Score score,
+template <int C0, class T, class Score>
+void backward_targets(const Task<T>& task, const Edges& edges, Score score,
                       const Target<Arithmetic<T>>* targets, Range rows, Arithmetic<T>* scratch) {
   using A = Arithmetic<T>;
   const Width<C0> C{task.call.value_channels};
@@ -246,8 +245,8 @@ void backward_targets(const Task<T, I>& task, const Edges<I>& edges, Score score
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     score.begin(row);
     for (int64_t c = 0; c < H * C; ++c) own[c] = widen(grad_out[row][c]);
-    for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], task.numbered,
-               [&](const Block<I>& block) {
+    for_blocks(edges, row, task.numbered,
+               [&](const Block& block) {
                  const Ends<T, !Score::MEETS_VALUES> ends(block, task.value);
                  score.scores(block, b.s);
                  mask_rest(block, H, b.s);
@@ -286,8 +285,8 @@ void backward_targets(const Task<T, I>& task, const Edges<I>& edges, Score score
 }
 
 // By source: each row is a source in the transposed graph, gathering what its targets received.
-template <int C0, class T, class I, class Score>
-void backward_sources(const Task<T, I>& task, const Edges<I>& edges, Score score,
+template <int C0, class T, class Score>
+void backward_sources(const Task<T>& task, const Edges& edges, Score score,
                       const Target<Arithmetic<T>>* targets, Range rows, Arithmetic<T>* scratch) {
   using A = Arithmetic<T>;
   const Width<C0> C{task.call.value_channels};
@@ -310,8 +309,8 @@ void backward_sources(const Task<T, I>& task, const Edges<I>& edges, Score score
       own[c] = widen(task.value[row][c]);
       sum[c] = 0;
     }
-    for_blocks(edges, edges.rowptr[row], edges.rowptr[row + 1], task.numbered,
-               [&](const Block<I>& block) {
+    for_blocks(edges, row, task.numbered,
+               [&](const Block& block) {
                  const Ends<T> ends(block, grad_out);
                  lanes.gather(block, targets, H);
                  score.scores(block, b.s);
