@@ -1,13 +1,18 @@
-"""The compiled CPU library: found, loaded, version-checked. What it computes is `gat.ops`' to say.
+"""The compiled CPU library: found, loaded, checked to be of this build. `kernels.py` calls it.
 
-A missing library, or one of another version, is no error: the torch path serves, with one line of
+A missing library, or one of another build, is no error: the torch path serves, with one line of
 notice naming the remedy, given once and only when something asks for the library.
+
+The environment's ``GAT_CPU_LIBRARY`` names a folder that holds another build of it, to be used
+instead of the installed one (`make sanitize` does).
 """
 
 import ctypes
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gat._version import __version__
 from gat.notices import warn_once
@@ -19,13 +24,15 @@ REMEDY = (
     "else `pip install --force-reinstall --no-deps graph-attention`"
 )
 SUFFIXES = {".so", ".dylib", ".dll"}
+FOLDER = "GAT_CPU_LIBRARY"
 
 
 @dataclass(frozen=True)
 class Status:
     """Whether the compiled library serves here; if not, ``reason`` and ``remedy`` say what to do.
 
-    ``version`` is the library's own, also where it is refused for being another than expected.
+    ``version`` is the library's own, also where it is refused for being another than expected;
+    ``instructions`` the instruction set it chose for this machine: "x86-64-v4".
     """
 
     available: bool
@@ -33,14 +40,17 @@ class Status:
     version: str | None = None
     reason: str = ""
     remedy: str = ""
+    instructions: str = ""
 
     def __str__(self) -> str:
         if self.available:
-            return f"compiled CPU library gat_cpu {self.version}: loaded from {self.path}"
+            return (
+                f"compiled CPU library gat_cpu {self.version} ({self.instructions}): loaded from "
+                f"{self.path}"
+            )
         return (
             f"compiled CPU library not used: {self.reason}; attention on the CPU runs through "
-            f"torch, which is slower on large graphs than the kernels that are to come in it. "
-            f"To mend it, {self.remedy}"
+            f"torch, several times slower. To mend it, {self.remedy}"
         )
 
 
@@ -63,6 +73,8 @@ def notice_if_missing() -> bool:
 
 
 def _folders() -> tuple[Path, ...]:
+    if named := os.environ.get(FOLDER):
+        return (Path(named),)
     # An editable install has two: the checkout, and the one that holds what was built.
     return tuple(Path(folder) for folder in __path__)
 
@@ -76,9 +88,16 @@ def _load(folders: tuple[Path, ...], expected: str) -> tuple[Status, ctypes.CDLL
         if path.suffix in SUFFIXES
     ]
     if not candidates:
-        return Status(False, reason="it was not built at install", remedy=REMEDY), None
+        return _none_found(), None
     attempts = [_open(path, expected) for path in candidates]
     return next((attempt for attempt in attempts if attempt[0].available), attempts[0])
+
+
+def _none_found() -> Status:
+    if named := os.environ.get(FOLDER):
+        reason = f"there is none in the folder {named} that {FOLDER} names"
+        return Status(False, reason=reason, remedy=f"unset {FOLDER} or name the library's folder")
+    return Status(False, reason="it was not built at install", remedy=REMEDY)
 
 
 def _open(path: Path, expected: str) -> tuple[Status, ctypes.CDLL | None]:
@@ -87,13 +106,30 @@ def _open(path: Path, expected: str) -> tuple[Status, ctypes.CDLL | None]:
 
     try:
         lib = ctypes.CDLL(str(path))
-        ask = lib.gat_cpu_version
+        version = _ask(lib, "gat_cpu_version", ctypes.c_char_p).decode()
+        if version != expected:
+            reason = f"{path} is of version {version}, expected {expected}"
+            return Status(False, path, version, reason, REMEDY), None
+        if reason := _of_another_build(lib):
+            return Status(False, path, version, f"{path} {reason}", REMEDY), None
+        instructions = _ask(lib, "gat_cpu_instructions", ctypes.c_char_p).decode()
     except (OSError, AttributeError) as error:
         reason = f"{path} cannot be loaded ({error})"
         return Status(False, path, reason=reason, remedy=REMEDY), None
-    ask.restype = ctypes.c_char_p
-    version = ask().decode()
-    if version != expected:
-        reason = f"{path} is of version {version}, expected {expected}"
-        return Status(False, path, version, reason, REMEDY), None
-    return Status(True, path, version), lib
+    return Status(True, path, version, instructions=instructions), lib
+
+
+def _ask(lib: ctypes.CDLL, name: str, result: type) -> Any:
+    function = getattr(lib, name)
+    function.restype = result
+    return function()
+
+
+def _of_another_build(lib: ctypes.CDLL) -> str:
+    """Why calls cannot be passed to it: a struct read as another would crash. "" if they can."""
+    from gat.ops.cpu.kernels import Call
+
+    size, expected = _ask(lib, "gat_cpu_call_size", ctypes.c_longlong), ctypes.sizeof(Call)
+    if size == expected:
+        return ""
+    return f"is of another build: it reads calls of {size} bytes, expected {expected}"

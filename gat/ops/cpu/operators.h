@@ -48,8 +48,8 @@ void write_weights(const Task<T>& task, const Edges& edges, const Score& score, 
                   });
 }
 
-// Operator::run<T, C0> for the call's dtype and width. Widths known to the compiler are worth
-// their code for float only, and where vectors are wide.
+// Operator::run<T, C0> for the call's dtype and width. A width known to the compiler is worth
+// its code where a row is short: a quarter of the time at 8 channels.
 template <class Operator>
 bool dispatch_width(const Call& call) {
 #ifdef GAT_WIDE_VECTORS
@@ -60,9 +60,6 @@ bool dispatch_width(const Call& call) {
       return true;
     case 32:
       Operator::template run<float, 32>(call);
-      return true;
-    case 64:
-      Operator::template run<float, 64>(call);
       return true;
   }
 #endif

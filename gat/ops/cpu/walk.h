@@ -1,5 +1,5 @@
 // The walks over edges that every kind of attention shares: forward, and backward by target and by
-// source. A Score (additive.h, scored.h) says what an edge's score is and where its gradient goes:
+// source. A Score (additive.h, gatv2.h, dot.h) says what an edge's score is and where its gradient goes:
 //
 //   begin(row)                 the row whose edges come
 //   scores(block, s)           s[h * LANES + k], finite, or -inf for a masked edge
