@@ -1,7 +1,7 @@
 """The first layer's product over features that are mostly zero, with dropout on them, both ways.
 
-"dense" drops and multiplies every entry; "torch" those stored in a CSR matrix; "gat" sums the
-weights' rows over the stored entries, as attention sums values over edges.
+"dense" drops and multiplies every entry; "torch" those stored in a CSR matrix, by its own product;
+"gat" the same by ours (`gat.nn.features`), as a layer has it.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import grad
 
-from gat import ops
 from gat.bench import check as correctness
 from gat.bench import timing
 from gat.bench.case import Plan
@@ -20,8 +19,8 @@ from gat.bench.peers import check_names
 from gat.bench.record import Record
 from gat.data import cards, load, normalize_features
 from gat.errors import InputError
-from gat.graph import Graph
 from gat.nn import drop_features
+from gat.nn.features import linear
 
 __all__ = ["PEERS", "check", "measure_sparse", "times"]
 
@@ -53,19 +52,18 @@ def _dense(x: Tensor) -> Product:
 
 def _torch(x: Tensor) -> Product:
     matrix = x.to_sparse_csr()
-    return lambda weight, p: F.linear(drop_features(matrix, p, training=True), weight)
+
+    def run(weight: Tensor, p: float) -> Tensor:
+        values = F.dropout(matrix.values(), p)
+        indices = matrix.crow_indices(), matrix.col_indices()
+        return F.linear(torch.sparse_csr_tensor(*indices, values, matrix.shape), weight)
+
+    return run
 
 
 def _ours(x: Tensor) -> Product:
     matrix = x.to_sparse_csr()
-    # Sorted by row and column, so that the stored values are the edges' in order.
-    graph, values = Graph.from_sparse(matrix), matrix.values().unsqueeze(1)
-
-    def run(weight: Tensor, p: float) -> Tensor:
-        rows = weight.t().contiguous().unsqueeze(1)
-        return ops.aggregate(graph, F.dropout(values, p), rows).squeeze(1)
-
-    return run
+    return lambda weight, p: linear(drop_features(matrix, p, training=True), weight)
 
 
 PEERS: dict[str, Callable[[Tensor], Product]] = {"gat": _ours, "dense": _dense, "torch": _torch}

@@ -4,7 +4,7 @@ A graph is validated once, at the door (`door.py`), and trusted inside. What att
 it is the business of `gat.ops`.
 """
 
-from gat.graph.cache import graph_of
+from gat.graph.cache import graph_of, remember
 from gat.graph.compact import CompactEdges
 from gat.graph.door import EdgeList, read_edges
 from gat.graph.loops import loop_features
@@ -18,4 +18,5 @@ __all__ = [
     "graph_of",
     "loop_features",
     "read_edges",
+    "remember",
 ]

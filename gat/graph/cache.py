@@ -18,9 +18,11 @@ from gat.errors import InputError
 from gat.graph.door import Sizes, as_pair, read_edges
 from gat.graph.structure import Graph
 
-__all__ = ["graph_of"]
+__all__ = ["graph_of", "remember"]
 
 _REMEMBERED = WeakTensorKeyDictionary()
+# Of a sparse matrix, which says itself how large it is: see the key in `_remembered`.
+NO_SIZES = ((None, None), None)
 
 
 def graph_of(
@@ -40,6 +42,14 @@ def graph_of(
         _check_sizes(edges, sizes)
         return edges.with_self_loops() if self_loops else edges
     return _remembered(edges, sizes, flow, self_loops)
+
+
+@torch.compiler.disable
+def remember(matrix: Tensor, graph: Graph) -> None:
+    """Let `graph_of` give ``graph`` for a sparse ``matrix`` that was made with its structure."""
+    stamp = _stamp(matrix)
+    if stamp is not None:
+        _REMEMBERED[matrix] = (stamp, {(*NO_SIZES, "source_to_target", False): graph})
 
 
 # Traced, the sort would be part of the compiled code and run at every call.

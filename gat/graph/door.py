@@ -120,18 +120,45 @@ def _sparse_indices(matrix: Tensor) -> tuple[Tensor, Tensor]:
         rows, cols = matrix._indices()  # keeps parallel edges, which coalescing would add up
         return rows, cols
     if matrix.layout is torch.sparse_csr:
-        return _expand(matrix.crow_indices()), matrix.col_indices().long()
+        return _compressed(matrix, "row", matrix.crow_indices(), "column", matrix.col_indices())
     if matrix.layout is torch.sparse_csc:
-        return matrix.row_indices().long(), _expand(matrix.ccol_indices())
+        given = _compressed(matrix, "column", matrix.ccol_indices(), "row", matrix.row_indices())
+        return given[1], given[0]
     raise ArgumentTypeError(
         f"the sparse matrix has layout {matrix.layout}; expected COO, CSR or CSC "
         f"(convert with matrix.to_sparse_csr())"
     )
 
 
-def _expand(pointer: Tensor) -> Tensor:
-    count = pointer.numel() - 1
-    return torch.arange(count, device=pointer.device).repeat_interleave(pointer.diff())
+def _compressed(
+    matrix: Tensor, outer: str, pointer: Tensor, inner: str, index: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Checked outer and inner numbers of the entries of a CSR matrix (outer rows) or a CSC one.
+
+    torch makes such a matrix of any numbers unless it is asked to check them.
+    """
+    if pointer.dim() != 1:
+        raise InputError(
+            f"the sparse matrix has shape {list(matrix.shape)}; expected one matrix, not a batch"
+        )
+    size = matrix.size(1 if outer == "row" else 0)
+    counts = pointer.diff()
+    sound = int(pointer[0]) == 0 and int(pointer[-1]) == index.numel()
+    if not sound or bool((counts < 0).any()):
+        raise InputError(
+            f"the sparse matrix's {outer} pointers do not rise from 0 to {index.numel()}, the "
+            f"number of its entries; build it with check_invariants=True to see what is wrong"
+        )
+    wrong = (index < 0) | (index >= size)
+    if bool(wrong.any()):
+        position = int(wrong.nonzero()[0])
+        raise IndexRangeError(
+            f"entry {position} of the sparse matrix is in {inner} {int(index[position])}, outside "
+            f"[0, {size}); its shape is {list(matrix.shape)}. Check that {inner}s are counted "
+            f"from 0"
+        )
+    numbers = torch.arange(counts.numel(), device=pointer.device).repeat_interleave(counts)
+    return numbers, index.long()
 
 
 def as_pair(sizes: Any) -> tuple[int | None, int | None]:

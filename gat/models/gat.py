@@ -11,7 +11,8 @@ from torch_geometric.nn import JumpingKnowledge
 
 from gat.errors import InputError
 from gat.nn import GATConv, GATv2Conv
-from gat.nn.features import drop_features
+from gat.nn.dropout import dropout
+from gat.nn.features import Linear, drop_features
 from gat.ops.dropout import check_probability
 
 __all__ = ["ACTIVATIONS", "ATTENTIONS", "GAT", "NORMS"]
@@ -102,9 +103,7 @@ class GAT(nn.Module):
         self.input: nn.Module | None = None
         if linear_input:
             widths = [hidden_channels]
-            self.input = nn.Sequential(
-                nn.Linear(in_channels, hidden_channels), Activation(activation)
-            )
+            self.input = nn.Sequential(Linear(in_channels, hidden_channels), Activation(activation))
         self.hidden = nn.ModuleList()
         for count in _spread(heads, num_layers - (not ends_linear)):
             conv = attend(widths[-1], hidden_channels, count, concat=concat)
@@ -141,7 +140,7 @@ class GAT(nn.Module):
         return self.output(x, edge_index, edge_attr)
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.feature_dropout, self.training)
+        return dropout(x, self.feature_dropout, self.training)
 
 
 class HiddenLayer(nn.Module):
@@ -217,7 +216,7 @@ def _skip(kind: str, width_in: int, width_out: int) -> nn.Module | None:
         return None
     if kind == "identity" and width_in == width_out:
         return nn.Identity()
-    return nn.Linear(width_in, width_out, bias=False)
+    return Linear(width_in, width_out, bias=False)
 
 
 def _jump(mode: str, widths: list[int]) -> tuple[nn.Module | None, int]:

@@ -6,6 +6,7 @@ import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.typing import OptPairTensor, OptTensor
 
+from gat.nn.features import project
 from gat.nn.pyg import AttentionMixin, check_features, extend_signature
 from gat.ops import additive_attention
 
@@ -47,7 +48,7 @@ class GATConv(AttentionMixin, pyg.GATConv):
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights)
         x_src, x_dst = check_features(self, x)
         graph = self._graph(edge_index, x_src, x_dst, size)
-        residual = None if self.res is None or x_dst is None else self.res(x_dst)
+        residual = None if self.res is None or x_dst is None else project(self.res, x_dst)
         src, dst = self._project(x_src, x_dst)
         score_src = (src * self.att_src).sum(-1)
         score_dst = None if dst is None else (dst * self.att_dst).sum(-1)
@@ -68,7 +69,7 @@ class GATConv(AttentionMixin, pyg.GATConv):
         """Both node sets' features projected to [., H, C]; one product where they are one set."""
         shape = (-1, self.heads, self.out_channels)
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin,) * 2
-        src = lin_src(x_src).view(shape)
+        src = project(lin_src, x_src).view(shape)
         if x_dst is None or (x_dst is x_src and lin_src is lin_dst):
             return src, None if x_dst is None else src
-        return src, lin_dst(x_dst).view(shape)
+        return src, project(lin_dst, x_dst).view(shape)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.typing import OptTensor, PairTensor
 
 from gat.errors import InputError
+from gat.nn.features import project
 from gat.nn.pyg import AttentionMixin, check_features, extend_signature
 from gat.ops import gatv2_attention
 
@@ -40,11 +41,11 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
         if x_dst is None:
             raise InputError("GATv2Conv scores every target: x must be a tensor or a full pair")
         graph = self._graph(edge_index, x_src, x_dst)
-        residual = None if self.res is None else self.res(x_dst)
+        residual = None if self.res is None else project(self.res, x_dst)
         shape = (-1, self.heads, self.out_channels)
-        key = self.lin_l(x_src).view(shape)
+        key = project(self.lin_l, x_src).view(shape)
         shared = self.lin_r is self.lin_l and x_dst is x_src
-        query = key if shared else self.lin_r(x_dst).view(shape)
+        query = key if shared else project(self.lin_r, x_dst).view(shape)
         result = gatv2_attention(
             graph,
             key,

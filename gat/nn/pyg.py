@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
@@ -18,6 +17,7 @@ from torch_geometric.utils.sparse import set_sparse_value
 
 from gat.errors import InputError
 from gat.graph import Graph, graph_of, loop_features
+from gat.nn.dropout import dropout
 from gat.notices import warn_once
 from gat.ops.dropout import check_probability
 
@@ -160,7 +160,7 @@ class AttentionMixin(MessagePassing):
 
     def _values(self, graph: Graph, projected: Tensor) -> Tensor:
         """What is summed, [num_src, H, C]: the projected features, dropped out and scaled."""
-        value = F.dropout(projected, self.value_dropout, self.training)
+        value = dropout(projected, self.value_dropout, self.training)
         if self.symmetric_norm:
             # The root first: a hub's degree may be beyond float16.
             scale = graph.out_degree.clamp(min=1).rsqrt().to(value.dtype)

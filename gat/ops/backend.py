@@ -16,7 +16,7 @@ import torch
 from gat.errors import BackendError, InputError
 from gat.ops import cpu
 
-__all__ = ["BACKENDS", "implementation", "use_backend"]
+__all__ = ["BACKENDS", "implementation", "is_compiled", "use_backend"]
 
 BACKENDS = ("auto", "reference", "blockwise", "cpu", "triton")
 
@@ -64,6 +64,11 @@ def implementation(operator: str, backend: str | None, device: torch.device) -> 
     name = _chosen if backend is None else backend
     check_name(name)
     return getattr(_modules[_settle(operator, name, device.type)], operator)
+
+
+def is_compiled(operator: str, device: torch.device) -> bool:
+    """Whether compiled kernels run ``operator`` on ``device``, as backends are chosen now."""
+    return device.type == "cpu" and _settle(operator, _chosen, "cpu") == MODULES["cpu"]
 
 
 def check_name(name: str) -> None:

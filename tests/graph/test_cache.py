@@ -8,7 +8,7 @@ import torch
 from torch_geometric import EdgeIndex
 
 from gat.errors import InputError
-from gat.graph import Graph, cache, graph_of
+from gat.graph import Graph, cache, graph_of, remember
 from gat.nn import GATConv
 from tests.graphs import GRAPHS
 
@@ -122,3 +122,13 @@ def test_a_graph_of_other_size_is_refused(edge_index):
     assert graph_of(graph, 31) is graph
     with pytest.raises(InputError, match="31 source nodes, but the features have 30 rows"):
         graph_of(graph, (30, 31))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_a_graph_handed_on_is_found_until_the_matrix_changes():
+    matrix = torch.eye(4).to_sparse_csr()
+    graph = Graph.from_sparse(matrix)
+    remember(matrix, graph)
+    assert graph_of(matrix) is graph
+    matrix.mul_(2)
+    assert graph_of(matrix) is not graph

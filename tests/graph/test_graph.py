@@ -271,3 +271,34 @@ def test_values_of_another_graph_are_refused(method):
     weights = torch.ones(graph.with_self_loops().num_edges, 1)
     with pytest.raises(InputError, match=r"have 4 rows; expected 2.*graph\.with_self_loops\(\)"):
         getattr(graph, method)(weights)
+
+
+COMPRESSED = {
+    "csr": (torch.sparse_csr_tensor, "row", "column"),
+    "csc": (torch.sparse_csc_tensor, "column", "row"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("layout", COMPRESSED)
+def test_compressed_matrices_that_torch_did_not_check_are_refused(layout):
+    make, outer, inner = COMPRESSED[layout]
+
+    def build(pointer, index, values=(1.0, 2.0)):
+        numbers = torch.tensor(pointer), torch.tensor(index), torch.tensor(values)
+        return Graph.from_sparse(make(*numbers, (3, 3)))
+
+    assert build([0, 1, 1, 2], [2, 0]).num_edges == 2
+    for pointer in ([0, 3, 1, 2], [0, 1, 1, 9], [1, 1, 1, 2]):
+        with pytest.raises(InputError, match=f"{outer} pointers do not rise from 0 to 2, the numb"):
+            build(pointer, [2, 0])
+    sentence = rf"entry 1 of the sparse matrix is in {inner} 3, outside \[0, 3\); its shape is"
+    with pytest.raises(IndexRangeError, match=sentence):
+        build([0, 1, 1, 2], [2, 3])
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_a_batch_of_matrices_is_refused():
+    batch = torch.eye(3).expand(2, 3, 3).to_sparse_csr()
+    with pytest.raises(InputError, match=r"shape \[2, 3, 3\]; expected one matrix, not a batch"):
+        Graph.from_sparse(batch)
