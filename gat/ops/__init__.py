@@ -1,7 +1,8 @@
 """What attention computes: pure functions of tensors over a `gat.Graph`.
 
 `attention.py` has the public operators and `steps.py` their steps, which check (`checks.py`) and
-dispatch; `backend.py` chooses the implementation. `reference.py` is the definition; `dropout.py`
+dispatch; `backend.py` chooses the implementation: the definition (`reference.py`), blocks of edges
+in torch (`blockwise/`), or compiled kernels (`library.py`, whose CPU side is `cpu/`). `dropout.py`
 (the mask) and `precision.py` (dtypes, overflow) are what all implementations share.
 """
 
