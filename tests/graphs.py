@@ -24,6 +24,7 @@ GRAPHS: dict[str, tuple[Tensor, int, int]] = {
     "isolated_nodes": (torch.tensor([[3, 0], [0, 3]]), 7, 7),
     "loops_and_duplicates": (torch.tensor([[2, 0, 0, 2, 1, 2, 0], [2, 1, 1, 2, 0, 1, 0]]), 3, 3),
     "hub": (HUB, 98, 98),
+    "hub_that_sends": (HUB.flip(0), 98, 98),
     "sixty_three_edges": (_random(13, 13, 63, seed=1), 13, 13),
     "bipartite_wide": (_random(11, 5, 37, seed=2), 11, 5),
     "bipartite_tall": (_random(3, 17, 29, seed=3), 3, 17),
