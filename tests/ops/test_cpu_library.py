@@ -1,5 +1,6 @@
-"""The compiled library: found, loaded, version-checked; its absence is one line of notice."""
+"""The compiled library: found, loaded, checked to be of this build; its absence is one notice."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -11,13 +12,22 @@ import pytest
 from gat._version import __version__
 from gat.notices import warn_once
 from gat.ops import cpu
+from gat.ops.cpu.kernels import Call
 
 SOURCE = Path(cpu.__file__).parent / "version.cpp"
 COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
 
 
+# What the loader asks beside the version.
+ANSWERS = """
+extern "C" long long gat_cpu_call_size() { return CALL_SIZE; }
+extern "C" const char* gat_cpu_instructions() { return "abacus"; }
+"""
+
+
 @pytest.fixture(autouse=True)
-def _fresh_caches():
+def _fresh_caches(monkeypatch):
+    monkeypatch.delenv(cpu.FOLDER, raising=False)
     cpu._load.cache_clear()
     warn_once.cache_clear()
     yield
@@ -25,16 +35,22 @@ def _fresh_caches():
     warn_once.cache_clear()
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory) -> Path:
-    """A folder that holds a gat_cpu.so of this version."""
+def build(folder: Path, call_size: int) -> Path:
+    """A folder that holds a gat_cpu.so of this version, with no kernels."""
     if COMPILER is None or not SOURCE.is_file():
         pytest.skip("no C++ compiler, or no C++ sources beside the package")
-    folder = tmp_path_factory.mktemp("built")
+    answers = folder / "answers.cpp"
+    answers.write_text(ANSWERS.replace("CALL_SIZE", str(call_size)))
     define = f'-DGAT_VERSION="{__version__}"'
+    sources = [str(SOURCE), str(answers)]
     target = str(folder / "gat_cpu.so")
-    subprocess.run([COMPILER, "-shared", "-fPIC", define, str(SOURCE), "-o", target], check=True)
+    subprocess.run([COMPILER, "-shared", "-fPIC", define, *sources, "-o", target], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    return build(tmp_path_factory.mktemp("built"), ctypes.sizeof(Call))
 
 
 def look_in(monkeypatch, *folders: Path) -> None:
@@ -51,6 +67,7 @@ def test_library_present_is_loaded_without_notice(monkeypatch, built):
     assert found.available
     assert (found.version, found.path) == (__version__, built / "gat_cpu.so")
     assert str(built) in str(found)
+    assert f"gat_cpu {__version__} (abacus): loaded from" in str(found)
 
 
 def test_library_is_found_in_the_second_folder_of_an_editable_install(monkeypatch, built, tmp_path):
@@ -69,7 +86,7 @@ def test_absent_library_gives_one_notice_that_names_the_remedy(monkeypatch, tmp_
     sentence = str(caught[0].message)
     assert "\n" not in sentence
     assert "it was not built at install" in sentence
-    assert "runs through torch, which is slower" in sentence
+    assert "attention on the CPU runs through torch, several times slower" in sentence
     assert "install a C++ compiler (g++ or clang) and then reinstall: `make compile`" in sentence
 
 
@@ -87,6 +104,36 @@ def test_library_of_another_version_is_refused_by_name(monkeypatch, built):
         assert cpu.library() is None
     assert cpu.status().version == __version__
     assert "reinstall" in cpu.status().remedy
+
+
+def test_library_that_reads_other_calls_is_refused_and_not_run(monkeypatch, tmp_path):
+    expected = ctypes.sizeof(Call)
+    look_in(monkeypatch, build(tmp_path, expected - 8))
+    sentence = rf"another build: it reads calls of {expected - 8} bytes, expected {expected}"
+    with pytest.warns(RuntimeWarning, match=sentence):
+        assert cpu.library() is None
+    assert "reinstall" in cpu.status().remedy
+
+
+def test_folder_named_by_the_environment_comes_instead_of_the_installed(
+    monkeypatch, built, tmp_path
+):
+    installed, named = tmp_path / "installed", tmp_path / "named"
+    shutil.copytree(built, installed)
+    shutil.copytree(built, named)
+    look_in(monkeypatch, installed)
+    monkeypatch.setenv("GAT_CPU_LIBRARY", str(named))
+    assert cpu.status().path == named / "gat_cpu.so"
+
+
+def test_folder_named_by_the_environment_without_a_library_is_said_aloud(
+    monkeypatch, built, tmp_path
+):
+    look_in(monkeypatch, built)
+    monkeypatch.setenv("GAT_CPU_LIBRARY", str(tmp_path))
+    assert not cpu.status().available
+    assert f"there is none in the folder {tmp_path} that GAT_CPU_LIBRARY names" in str(cpu.status())
+    assert "To mend it, unset GAT_CPU_LIBRARY" in str(cpu.status())
 
 
 def test_a_stale_library_does_not_hide_the_good_one(monkeypatch, built, tmp_path):
