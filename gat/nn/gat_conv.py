@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.typing import OptPairTensor, OptTensor
 
 from gat.nn.features import project
+from gat.nn.head_scores import head_scores
 from gat.nn.pyg import AttentionMixin, check_features, extend_signature
 from gat.ops import additive_attention
 
@@ -50,8 +51,7 @@ class GATConv(AttentionMixin, pyg.GATConv):
         graph = self._graph(edge_index, x_src, x_dst, size)
         residual = None if self.res is None or x_dst is None else project(self.res, x_dst)
         src, dst = self._project(x_src, x_dst)
-        score_src = (src * self.att_src).sum(-1)
-        score_dst = None if dst is None else (dst * self.att_dst).sum(-1)
+        score_src, score_dst = self._scores(src, dst)
         edge = self._edge_features(graph, edge_index, edge_attr)
         result = additive_attention(
             graph,
@@ -64,6 +64,14 @@ class GATConv(AttentionMixin, pyg.GATConv):
             return_weights=bool(return_attention_weights),
         )
         return self._finish(graph, edge_index, result, residual)
+
+    def _scores(self, src: Tensor, dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What source and target add to an edge's score, [., H] each."""
+        if dst is src:
+            score_src, score_dst = head_scores(src, self.att_src, self.att_dst)
+            return score_src, score_dst
+        (score_src,) = head_scores(src, self.att_src)
+        return score_src, None if dst is None else head_scores(dst, self.att_dst)[0]
 
     def _project(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Both node sets' features projected to [., H, C]; one product where they are one set."""

@@ -180,7 +180,8 @@ class AttentionMixin(MessagePassing):
         if self.symmetric_norm:
             scale = graph.in_degree.clamp(min=1).sqrt().to(out.dtype)
             out = out * scale.view(-1, 1, 1)
-        out = out.flatten(1) if self.concat else out.mean(dim=1)
+        joined = self.concat or self.heads == 1
+        out = out.flatten(1) if joined else out.mean(dim=1)
         if residual is not None:
             out = out + residual
         return out if self.bias is None else out + self.bias
