@@ -6,29 +6,28 @@ largest term that was summed: terms that cancel leave their roundings. For float
 reference's error in float32, in proportion to the two dtypes' roundings.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gat import ops
 from gat.graph import Graph
-from gat.ops import reference
 from gat.ops.dropout import dropout_factor
 
 TIMES_THE_REFERENCE = 4
 ROUNDINGS = 16
 
-# What each operator's scores are made of, in the reference's order, with slopes that cut nothing.
-SCORED_BY = {
-    "additive_attention": ("score_src", "score_dst", "score_edge"),
-    "gatv2_attention": ("key", "query", "att", "edge"),
-    "dot_attention": ("query", "key", "edge_key"),
-}
-SCORE_OPTIONS: dict[str, dict[str, Any]] = {
-    "additive_attention": {"negative_slope": 1.0},
-    "gatv2_attention": {"activation": "leaky_relu", "negative_slope": 1.0},
-    "dot_attention": {"scale": 1.0},
+# What each operator's scores are made of, and the options with which no sign makes them smaller.
+SCORED_BY: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "additive_attention": (("score_src", "score_dst", "score_edge"), {"negative_slope": 1.0}),
+    "gatv2_attention": (
+        ("key", "query", "att", "edge"),
+        {"activation": "leaky_relu", "negative_slope": 1.0},
+    ),
+    "dot_attention": (("query", "key", "edge_key"), {}),
 }
 
 
@@ -81,34 +80,35 @@ def _largest_terms(
     *,
     dropout: float = 0.0,
     seed: Tensor | int = 0,
-    **_: Any,
+    return_weights: bool = False,
+    **options: Any,
 ) -> dict[str, float]:
     """By result, how large the terms are of which an operator's score gradients are made.
 
     A score's gradient is a (da - D), da a sum over channels and D the weighted mean of da: nothing
     where a target has one edge. All these are added up here without their signs.
     """
-    names = SCORED_BY.get(operator)
-    if names is None:
+    if operator not in SCORED_BY:
         return {}
-    scores = getattr(reference, operator.replace("attention", "scores"))
-    options = SCORE_OPTIONS[operator]
-    given = [t.get(name) for name in names]
-    weights = reference.segment_softmax(on, scores(on, *given, **options))
+    names, without_signs = SCORED_BY[operator]
+    step = functools.partial(getattr(ops, operator.replace("attention", "scores")), on)
+    given = {name: t[name] for name in names if name in t}
+    score = step(**given, **options, backend="reference")
+    weights = ops.segment_softmax(on, score, backend="reference")
     factor = dropout_factor(torch.as_tensor(seed), weights, dropout)
     j, i = on.edge_index
     value = t.get("value", t.get("key"))[j] + t.get("edge_value", 0)
     moved = factor * (upstream[0].double()[i] * value).abs().sum(-1)
-    if len(upstream) > 1:
+    if return_weights:
         moved = moved + factor * upstream[1].double().abs()
     mean = torch.zeros(on.num_dst, moved.size(1), dtype=moved.dtype)
     mean = mean.index_add(0, i, weights * moved)
-    sizes = [None if x is None else x.abs().requires_grad_() for x in given]
-    result = scores(on, *sizes, **options)
-    leaves = [x for x in sizes if x is not None]
-    grads = torch.autograd.grad(result, leaves, weights * (moved + mean[i]))
-    named = [name for name in names if name in t]
-    return {f"gradient of {n}": _largest(g) for n, g in zip(named, grads, strict=True)}
+    # A weight is off, in proportion to itself, by what its score is off.
+    moved = (1 + score.abs()) * weights * (moved + mean[i])
+    sizes = {name: x.abs().requires_grad_() for name, x in given.items()}
+    result = step(**sizes, **options | without_signs, backend="reference")
+    grads = torch.autograd.grad(result, list(sizes.values()), moved)
+    return {f"gradient of {name}": _largest(g) for name, g in zip(sizes, grads, strict=True)}
 
 
 def _largest(tensor: Tensor) -> float:
