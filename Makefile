@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt CMakeLists.txt gat/_version.py \
           $(wildcard gat/ops/cpu/*.cpp gat/ops/cpu/*.h)
 
-.PHONY: train test lint format compile clean
+.PHONY: train test sanitize lint format compile clean
 
 train: $(VENV)/.installed
 	$(BIN)/gat train $(DATASET) $(ARGS)
@@ -22,6 +22,23 @@ train: $(VENV)/.installed
 # One torch thread per test process: the processes share the cores.
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+# The operator tests over a library built with AddressSanitizer and UBSan, by g++; any error stops.
+SANITIZED := build/sanitize
+RUNTIMES   = $$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)
+
+sanitize: $(VENV)/.installed
+	@command -v g++ >/dev/null || { echo "make sanitize needs g++, whose sanitizers it uses" >&2; exit 1; }
+	@command -v cmake >/dev/null || { echo "make sanitize needs cmake" >&2; exit 1; }
+	cmake -S . -B $(SANITIZED) -DCMAKE_CXX_COMPILER=g++ -DGAT_SANITIZE=ON \
+	  -DSKBUILD_PROJECT_VERSION_FULL=$$($(BIN)/python -c 'import gat; print(gat.__version__)')
+	cmake --build $(SANITIZED) --target gat_cpu --parallel $(WORKERS)
+	for threads in 1 2; do \
+	  env GAT_CPU_LIBRARY=$(CURDIR)/$(SANITIZED) GAT_TEST_THREADS=$$threads \
+	    OMP_NUM_THREADS=$$threads LD_PRELOAD="$(RUNTIMES)" \
+	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	    $(BIN)/python -m pytest -q tests/ops -k "not peak_memory and not inductor" $(ARGS) || exit 1; \
+	done
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
