@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ __all__ = ["fill", "main", "probe"]
 SHARE = 0.95
 
 
-def _answer(job: dict[str, Any]) -> dict[str, Any]:
+def _prepare(job: dict[str, Any]) -> Callable[..., Any]:
+    """The function a job names, in a process made ready for it."""
     import torch
 
     torch.set_num_threads(job["threads"])
@@ -31,16 +33,20 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     if free is not None:
         hold_to(int(free * SHARE))
     module, _, name = job["function"].partition(".")
+    return getattr(importlib.import_module(f"gat.bench.{module}"), name)
+
+
+def _answer(function: str, call: Callable[[], Any]) -> dict[str, Any]:
+    """What ``call`` returned, or the error it raised, as JSON can hold it."""
     try:
-        called = getattr(importlib.import_module(f"gat.bench.{module}"), name)
-        return {"result": called(**job["arguments"])}
+        return {"result": call()}
     except GatError as error:
         return {"error": type(error).__name__, "message": str(error)}
     except (MemoryError, RuntimeError) as error:
         if not is_shortage(error):
             raise
         sentence = (
-            f"{job['function']} needs more memory than is free ({str(error).splitlines()[0]}); "
+            f"{function} needs more memory than is free ({str(error).splitlines()[0]}); "
             "measure a smaller graph, or leave out a peer"
         )
         return {"error": "DoesNotFitError", "message": sentence}
@@ -49,8 +55,30 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     # Ctrl-C reaches the whole group of processes; the one that started this one answers it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    answer = _answer(json.loads(sys.stdin.read()))
+    if sys.argv[1] == "-":
+        return _serve()
+    job = json.loads(sys.stdin.read())
+    called = _prepare(job)
+    answer = _answer(job["function"], lambda: called(**job["arguments"]))
     Path(sys.argv[1]).write_text(json.dumps(answer))
+    return 0
+
+
+def _serve() -> int:
+    """Make what the job names, then call it once for each line that comes (`process.Companion`)."""
+    # Answers have standard output for themselves: what else is printed goes to the other.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    job = json.loads(sys.stdin.readline())
+    called = _prepare(job)
+    made: list[Callable[[], Any]] = []
+
+    def give(call: Callable[[], Any]) -> None:
+        print(json.dumps(_answer(job["function"], call)), file=answers, flush=True)
+
+    give(lambda: made.append(called(**job["arguments"])))
+    for _ in sys.stdin:
+        give(made[0])
     return 0
 
 

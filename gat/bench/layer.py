@@ -1,6 +1,7 @@
 """The edge part of one attention layer, forward and backward: ours and the peers' (`peers.py`)."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from gat.bench import graphs, peers, timing
 from gat.bench.case import Plan
 from gat.bench.floors import floor
 from gat.bench.memory import peak_over, resident
+from gat.bench.process import Companion
 from gat.bench.record import Case, Record
 from gat.bench.shape import Inputs, Shape, make_inputs
 from gat.errors import BackendError, InputError
@@ -77,12 +79,25 @@ def check(shape: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def times(shape: dict[str, Any], names: list[str], repeats: int) -> dict[str, Any]:
-    """Seconds of each peer, taken in turn, and the bandwidth of this machine after them."""
+    """Seconds of each peer, taken in turn, and the bandwidth of this machine after them.
+
+    Each peer is in a process of its own, waiting for its turn: in one heap that keeps freed memory,
+    what one leaves behind would be in the other's way.
+    """
+    with ExitStack() as stack:
+        samplers: dict[str, timing.Run] = {}
+        for name in names:
+            peer = Companion("layer.sampler", {"shape": shape, "name": name})
+            samplers[name] = stack.enter_context(peer).sample
+        samples = timing.take_turns(samplers, repeats)
     wanted = Shape(**shape)
-    inputs = _inputs(wanted)
-    runs = {name: _run(wanted.operator, name, inputs) for name in names}
-    samples = timing.take_turns(runs, repeats)
-    return {"samples": samples, "bandwidth": _bandwidth(inputs, wanted)}
+    return {"samples": samples, "bandwidth": _bandwidth(_inputs(wanted), wanted)}
+
+
+def sampler(shape: dict[str, Any], name: str) -> timing.Run:
+    """One peer's samples."""
+    wanted = Shape(**shape)
+    return timing.Sampler(_run(wanted.operator, name, _inputs(wanted)))
 
 
 def memory(shape: dict[str, Any], name: str) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gat import errors
 from gat.errors import DoesNotFitError, GatError, InputError
 
-__all__ = ["MALLOC", "check_malloc", "is_shortage", "run"]
+__all__ = ["MALLOC", "Companion", "check_malloc", "is_shortage", "run"]
 
 # How the C library treats freed memory. By default glibc maps large tensors anew each time, and
 # page faults dominate; "kept" holds on to what was freed.
@@ -47,9 +48,61 @@ def run(function: str, arguments: dict[str, Any], *, threads: int, malloc: str =
         if not answer.exists():
             raise _ended(function, done.returncode)
         said = json.loads(answer.read_text())
-    if "error" in said:
-        raise getattr(errors, said["error"], GatError)(said["message"])
-    return said["result"]
+    return _result(said)
+
+
+class Companion:
+    """A process that takes samples when asked: what ``function`` returns is called there each time.
+
+    It has this process's environment and threads. Use it as a context manager; it ends with the
+    block. Errors are raised here as they were there.
+    """
+
+    def __init__(self, function: str, arguments: dict[str, Any]) -> None:
+        import torch
+
+        threads = torch.get_num_threads()
+        job = {"function": function, "arguments": arguments, "threads": threads}
+        self._function = function
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "gat.bench.child", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._say(json.dumps(job))
+        try:
+            self._hear()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> "Companion":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+
+    def sample(self) -> dict[str, float]:
+        self._say("sample")
+        return self._hear()
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        # A process that has ended is noticed when its answer is missing.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def _hear(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise _ended(self._function, self._process.wait())
+        return _result(json.loads(line))
 
 
 def check_malloc(mode: str) -> None:
@@ -62,6 +115,12 @@ def is_shortage(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
     )
+
+
+def _result(said: dict[str, Any]) -> Any:
+    if "error" in said:
+        raise getattr(errors, said["error"], GatError)(said["message"])
+    return said["result"]
 
 
 def _environment(threads: int, malloc: str) -> dict[str, str]:

@@ -115,6 +115,7 @@ def times(dataset: str, channels: int, names: list[str], repeats: int) -> dict[s
 
     def run(name: str) -> timing.Run:
         product = PEERS[name](x)
-        return timing.backward_too(lambda: product(weight, DROPOUT), [weight], grad_out)
+        once = timing.backward_too(lambda: product(weight, DROPOUT), [weight], grad_out)
+        return timing.Sampler(once)
 
     return {"samples": timing.take_turns({name: run(name) for name in names}, repeats)}

@@ -123,7 +123,7 @@ def times(dataset: str, names: list[str], repeats: int) -> dict[str, Any]:
     session = _session(dataset)
     runs: dict[str, Callable[[], timing.Parts]] = {}
     for name in names:
-        runs[name] = loop(name, session).epoch
+        runs[name] = timing.Sampler(loop(name, session).epoch)
     return {"samples": timing.take_turns(runs, repeats)}
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor
 from torch.autograd import grad
 
-__all__ = ["Parts", "Run", "backward_too", "median", "take_turns"]
+__all__ = ["Parts", "Run", "Sampler", "backward_too", "median", "take_turns"]
 
 # Seconds of each part of one run, in order; "together" is timed from outside.
 Parts = dict[str, float]
@@ -19,24 +19,31 @@ Run = Callable[[], Parts]
 SHORTEST = 0.05
 
 
-def take_turns(runs: dict[str, Run], repeats: int) -> dict[str, dict[str, list[float]]]:
-    """``repeats`` samples of each part of each run, in rounds; one run of each warms up before.
+class Sampler:
+    """Samples of a run, one a call; the first call warms up before."""
 
-    Returns seconds: {name: {part: samples}}, with "together", which also counts letting go of
-    what was computed.
-    """
-    loops = {name: _loops(run) for name, run in runs.items()}
-    samples: dict[str, dict[str, list[float]]] = {name: {} for name in runs}
+    def __init__(self, run: Run) -> None:
+        self.run, self.loops = run, 0
+
+    def __call__(self) -> Parts:
+        """Mean seconds of each part, and "together", which also counts letting go of what was
+        computed."""
+        self.loops = self.loops or _loops(self.run)
+        with _quiet():
+            start = time.perf_counter()
+            parts = [self.run() for _ in range(self.loops)]
+            whole = time.perf_counter() - start
+        means = {part: statistics.fmean(each[part] for each in parts) for part in parts[0]}
+        return {**means, "together": whole / self.loops}
+
+
+def take_turns(samplers: dict[str, Run], repeats: int) -> dict[str, dict[str, list[float]]]:
+    """``repeats`` samples of each, in rounds. Returns seconds: {name: {part: samples}}."""
+    samples: dict[str, dict[str, list[float]]] = {name: {} for name in samplers}
     for _ in range(repeats):
-        for name, run in runs.items():
-            with _quiet():
-                start = time.perf_counter()
-                parts = [run() for _ in range(loops[name])]
-                whole = time.perf_counter() - start
-            for part in parts[0]:
-                mean = statistics.fmean(each[part] for each in parts)
-                samples[name].setdefault(part, []).append(mean)
-            samples[name].setdefault("together", []).append(whole / loops[name])
+        for name, sample in samplers.items():
+            for part, seconds in sample().items():
+                samples[name].setdefault(part, []).append(seconds)
     return samples
 
 

@@ -101,9 +101,10 @@ def test_peers_take_turns_and_every_sample_is_kept(monkeypatch):
 
         return once
 
-    samples = timing.take_turns({"a": run("a"), "b": run("b")}, repeats=3)
-    # Two runs each before: one warms up, one says how many make a sample.
-    assert order == [*"aabb", *"ababab"]
+    samplers = {name: timing.Sampler(run(name)) for name in "ab"}
+    samples = timing.take_turns(samplers, repeats=3)
+    # Two runs each before the first sample: one warms up, one says how many make a sample.
+    assert order == [*"aaa", *"bbb", *"abab"]
     assert samples["a"]["forward"] == [0.5] * 3
     assert samples["b"]["backward"] == [0.25] * 3
     assert len(samples["b"]["together"]) == 3
@@ -118,8 +119,27 @@ def test_a_short_run_is_repeated_within_a_sample(monkeypatch):
         count += 1
         return {"all": 1.0}
 
-    timing.take_turns({"a": once}, repeats=1)
+    timing.take_turns({"a": timing.Sampler(once)}, repeats=1)
     assert count > 10
+
+
+SMALL = {"operator": "gat", "heads": 1, "channels": 2, "graph": "arxiv-size", "fraction": 0.001}
+
+
+def test_a_companion_takes_samples_until_it_is_let_go():
+    with process.Companion("layer.sampler", {"shape": SMALL, "name": "reference"}) as peer:
+        first, second = peer.sample(), peer.sample()
+        ended = peer._process
+    assert ended.returncode == 0
+    for sample in (first, second):
+        assert set(sample) == {"forward", "backward", "together"}
+        assert all(seconds > 0 for seconds in sample.values())
+
+
+def test_a_companion_raises_what_was_raised_there():
+    arguments = {"shape": {**SMALL, "graph": "no-such-graph"}, "name": "reference"}
+    with pytest.raises(InputError, match="no-such-graph"):
+        process.Companion("layer.sampler", arguments)
 
 
 def test_probe_tells_settings_and_threads():
