@@ -108,18 +108,7 @@ def test_every_combination_of_options(call):
         assert_as_accurate_as_the_reference(CALLS[call], on, t, "cpu", **options)
 
 
-WRONG = "the gradient of gatv2's own value takes in the key's where the key needs none"
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(call, marks=pytest.mark.xfail(reason=WRONG, strict=True))
-        if call == "gatv2"
-        else call
-        for call in CALLS
-    ],
-)
+@pytest.mark.parametrize("call", CALLS)
 def test_any_of_the_gradients_alone(call):
     """Only what is asked for is computed, and is the same whatever else is asked for."""
     on = graph("random")

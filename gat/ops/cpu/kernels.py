@@ -210,7 +210,9 @@ def gatv2_backward(
     if value is None:
         grads = [*call.gradients(needed[:4], value=key, **own), torch.empty(0)]
     else:
-        grads = call.gradients(needed, key=key, **own, value=value)
+        # The kernel adds the key's gradient to the value's where it is given no place of its own.
+        grads = call.gradients((True, *needed[1:]), key=key, **own, value=value)
+        grads[0] = grads[0] if needed[0] else torch.empty(0)
     call.run("gatv2_backward")
     return grads
 
