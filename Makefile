@@ -24,21 +24,22 @@ test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
 # The operator tests over a library built with AddressSanitizer and UBSan, by g++; any error stops.
+# Left out: what measures memory, and what tests torch's compiler rather than the kernels.
 SANITIZED := build/sanitize
-RUNTIMES   = $$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)
+CHECKED   := not peak_memory and not compiled and not opcheck and not blockwise
+WATCHED   := env GAT_CPU_LIBRARY=$(CURDIR)/$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 \
+             UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+             LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)"
 
 sanitize: $(VENV)/.installed
-	@command -v g++ >/dev/null || { echo "make sanitize needs g++, whose sanitizers it uses" >&2; exit 1; }
-	@command -v cmake >/dev/null || { echo "make sanitize needs cmake" >&2; exit 1; }
+	@for tool in g++ cmake; do command -v $$tool >/dev/null || \
+	  { echo "make sanitize needs $$tool" >&2; exit 1; }; done
 	cmake -S . -B $(SANITIZED) -DCMAKE_CXX_COMPILER=g++ -DGAT_SANITIZE=ON \
 	  -DSKBUILD_PROJECT_VERSION_FULL=$$($(BIN)/python -c 'import gat; print(gat.__version__)')
 	cmake --build $(SANITIZED) --target gat_cpu --parallel $(WORKERS)
-	for threads in 1 2; do \
-	  env GAT_CPU_LIBRARY=$(CURDIR)/$(SANITIZED) GAT_TEST_THREADS=$$threads \
-	    OMP_NUM_THREADS=$$threads LD_PRELOAD="$(RUNTIMES)" \
-	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	    $(BIN)/python -m pytest -q tests/ops -k "not peak_memory and not inductor" $(ARGS) || exit 1; \
-	done
+	$(WATCHED) $(BIN)/python -c 'from gat.ops import cpu; print(cpu.status()); exit(not cpu.library())'
+	for threads in 1 2; do $(WATCHED) GAT_TEST_THREADS=$$threads OMP_NUM_THREADS=$$threads \
+	  $(BIN)/python -m pytest -q tests/ops -k "$(CHECKED)" $(ARGS) || exit 1; done
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
