@@ -189,7 +189,6 @@ def test_backward_operators_pass_opcheck(call, layout, monkeypatch):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_compiled_in_one_piece_for_graphs_never_used_before(call):
-    torch._dynamo.reset()
     run = torch.compile(CALLS[call], fullgraph=True, dynamic=True, backend="aot_eager")
     options = {"dropout": 0.5, "seed": torch.tensor(3)} if call in OPERATORS else {}
     for name in ("random", "sixty_three_edges"):
@@ -205,7 +204,6 @@ def test_compiled_in_one_piece_for_graphs_never_used_before(call):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_compiled_once_for_graphs_of_any_size(call):
-    torch._dynamo.reset()
     compilations = []
 
     def count(module, example_inputs):
@@ -224,7 +222,6 @@ def test_compiled_once_for_graphs_of_any_size(call):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs g++")
 def test_compiled_by_inductor():
-    torch._dynamo.reset()
     on = graph("random")
     t = {k: v.float().requires_grad_() for k, v in inputs("additive", on, 2, 3).items()}
     run = torch.compile(CALLS["additive"], fullgraph=True, dynamic=True)
