@@ -186,7 +186,6 @@ struct TargetLanes {
     void gather(const Block& block, const Target<A>* targets, int64_t heads) const {
     for (int k = 0; k < block.n; ++k) {
       const Target<A>* of = targets + block.col[k] * heads;
-      prefetch(targets + block.next[k] * heads, heads);
       for (int64_t h = 0; h < heads; ++h) {
         top[h * LANES + k] = of[h].top;
         inverse[h * LANES + k] = of[h].inverse;
@@ -194,6 +193,13 @@ struct TargetLanes {
         term[h * LANES + k] = of[h].term;
       }
     }
+  }
+
+  // Asks memory for the next ones, a head's share at a time: memory answers so many at once.
+  void ask(const Block& block, const Target<A>* targets, int64_t heads, int64_t head) const {
+    const int64_t end = (head + 1) * LANES / heads;
+    for (int64_t k = head * LANES / heads; k < end; ++k)
+      prefetch(targets + block.next[k] * heads, heads);
   }
 };
 
@@ -316,6 +322,8 @@ void backward_sources(const Task<T>& task, const Edges& edges, Score score,
                  score.scores(block, b.s);
                  mask_rest(block, H, b.s);
                  for (int64_t h = 0; h < H; ++h) {
+                   lanes.ask(block, targets, H, h);
+                   prefetch(task.value[row + 1] + h * C, C);
                    A kept[LANES], da[LANES] = {}, w[LANES];
                    const A *s = b.s + h * LANES, *top = lanes.top + h * LANES;
                    const A *inverse = lanes.inverse + h * LANES, *delta = lanes.delta + h * LANES;
