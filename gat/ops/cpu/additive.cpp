@@ -24,7 +24,7 @@ void forward(const Call& call) {
   const int64_t H = call.heads, C = call.value_channels;
   const AdditiveScore<T> score(task, rows_of<T>(call.query, H), rows_of<T>(call.key, H));
   const Scratch<A> scratch(int(call.threads), H * (2 * LANES + 1 + C));
-  const int parts = parts_for((edges.count() + edges.rows) * H * C);
+  const int parts = parts_for((edges.count() + edges.rows) * H * (C + HEAD_WORK));
   for_parts(parts, int(call.threads), [&](int part, int thread) {
     const Range rows = share(edges, part, parts);
     forward_rows<C0>(task, edges, score, rows, scratch.of(thread));
@@ -98,7 +98,7 @@ void backward(const Call& call) {
   const Task<T> task(call);
   const int64_t H = call.heads, C = call.value_channels;
   const int threads = int(call.threads);
-  const int parts = parts_for((edges.count() + edges.rows) * H * C);
+  const int parts = parts_for((edges.count() + edges.rows) * H * (C + HEAD_WORK));
   const Rows<T> source = rows_of<T>(call.key, H), target = rows_of<T>(call.query, H);
   const Scratch<A> scratch(threads, H * (9 * LANES + 2 * C));
   const Buffer<Target<A>> targets(edges.rows * H);

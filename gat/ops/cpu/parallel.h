@@ -24,6 +24,9 @@ struct Range {
 constexpr int64_t PART_WORK = 1 << 16;
 constexpr int64_t MOST_PARTS = 256;
 
+// What an edge costs per head besides its channels (its score, exponential, draw), counted so too.
+constexpr int64_t HEAD_WORK = 24;
+
 inline int parts_for(int64_t work) {
   const int64_t parts = work / PART_WORK;
   return int(parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts);

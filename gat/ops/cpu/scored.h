@@ -9,7 +9,7 @@
 namespace gat::GAT_ISA {
 
 inline int64_t scored_work(const Call& call) {
-  return call.heads * (call.key_channels + call.value_channels);
+  return call.heads * (call.key_channels + call.value_channels + HEAD_WORK);
 }
 
 template <class T, int C0, class Maker>

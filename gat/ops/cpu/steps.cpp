@@ -9,10 +9,11 @@
 namespace gat::GAT_ISA {
 namespace {
 
-// body(rows, part, thread) over the rows of a CSR in parts, by the work of one edge.
+// body(rows, part, thread) over the rows of a CSR in parts, by the multiplications of one edge.
 template <class Body>
 void for_rows(const Call& call, const Edges& edges, int64_t edge_work, const Body& body) {
-  const int parts = parts_for((edges.count() + edges.rows) * edge_work);
+  const int64_t work = edge_work + call.heads * HEAD_WORK;
+  const int parts = parts_for((edges.count() + edges.rows) * work);
   for_parts(parts, int(call.threads), [&](int part, int thread) {
     body(share(edges, part, parts), part, thread);
   });
