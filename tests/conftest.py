@@ -24,7 +24,7 @@ def _same_seeds() -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_compiled_before() -> None:
-    """Compiled variants of a function are limited in number: which tests ran before may not tell."""
+    """A function has so many compiled variants and no more, whichever tests ran before."""
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
 

@@ -4,18 +4,18 @@ One schema serves every device that has kernels; today that is the CPU (`gat.ops
 arrive checked (`gat.ops.attention`, `gat.ops.steps`).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from gat.errors import ArgumentTypeError
 from gat.graph import CompactEdges, Graph
 from gat.ops import reference
 from gat.ops.cpu.kernels import DTYPES, Options, Walk
 from gat.ops.precision import result_dtype
-from gat.ops.registration import Inputs, Operator, register
+from gat.ops.registration import Arguments, Inputs, Operator, call_operator, register
 
 __all__ = [
     "additive",
@@ -107,6 +107,7 @@ OPERATORS = [
 ]
 for _operator in OPERATORS:
     register(_operator)
+BY_NAME = {operator.name: operator for operator in OPERATORS}
 
 
 def additive(
@@ -123,7 +124,7 @@ def additive(
 ) -> Result:
     options = Options(dropout, negative_slope=negative_slope)
     inputs = (value, score_src, score_dst, score_edge)
-    return _attend(torch.ops.gat.additive_forward, graph, options, seed, return_weights, inputs)
+    return _attend("additive", graph, options, seed, return_weights, inputs)
 
 
 def gatv2(
@@ -143,7 +144,7 @@ def gatv2(
     options = Options(dropout, negative_slope, activation)
     # Keys that are the values are gathered once.
     inputs = (key, query, att, edge, None if value is key else value)
-    return _attend(torch.ops.gat.gatv2_forward, graph, options, seed, return_weights, inputs)
+    return _attend("gatv2", graph, options, seed, return_weights, inputs)
 
 
 def dot(
@@ -161,7 +162,7 @@ def dot(
 ) -> Result:
     options = Options(dropout, scale=scale)
     inputs = (query, key, value, edge_key, edge_value)
-    return _attend(torch.ops.gat.dot_forward, graph, options, seed, return_weights, inputs)
+    return _attend("dot", graph, options, seed, return_weights, inputs)
 
 
 def additive_scores(
@@ -174,7 +175,7 @@ def additive_scores(
 ) -> Tensor:
     inputs = (score_src, score_dst, score_edge)
     options = Options(negative_slope=negative_slope)
-    return _run(torch.ops.gat.additive_scores_forward, graph, options, (), inputs)
+    return _run("additive_scores", graph, options, (), inputs)
 
 
 def gatv2_scores(
@@ -188,39 +189,39 @@ def gatv2_scores(
     negative_slope: float,
 ) -> Tensor:
     options = Options(negative_slope=negative_slope, activation=activation)
-    return _run(torch.ops.gat.gatv2_scores_forward, graph, options, (), (key, query, att, edge))
+    return _run("gatv2_scores", graph, options, (), (key, query, att, edge))
 
 
 def dot_scores(
     graph: Graph, query: Tensor, key: Tensor, edge_key: Tensor | None, *, scale: float
 ) -> Tensor:
     options = Options(scale=scale)
-    return _run(torch.ops.gat.dot_scores_forward, graph, options, (), (query, key, edge_key))
+    return _run("dot_scores", graph, options, (), (query, key, edge_key))
 
 
 def segment_softmax(graph: Graph, scores: Tensor) -> Tensor:
-    return _run(torch.ops.gat.segment_softmax_forward, graph, Options(), (), (scores,))
+    return _run("segment_softmax", graph, Options(), (), (scores,))
 
 
 def aggregate(graph: Graph, weights: Tensor, value: Tensor, edge_value: Tensor | None) -> Tensor:
     inputs = (weights, value, edge_value)
-    return _run(torch.ops.gat.aggregate_forward, graph, Options(), (), inputs)
+    return _run("aggregate", graph, Options(), (), inputs)
 
 
 def _attend(
-    operator: Callable[..., Any],
+    name: str,
     graph: Graph,
     options: Options,
     seed: Tensor | None,
     return_weights: bool,
     inputs: Inputs,
 ) -> Result:
-    out, _, weights = _run(operator, graph, options, (seed, return_weights), inputs)
+    out, _, weights = _run(name, graph, options, (seed, return_weights), inputs)
     return out, weights if return_weights else None
 
 
 def _run(
-    operator: Callable[..., Any],
+    name: str,
     graph: Graph,
     options: Options,
     rest: tuple[Any, ...],
@@ -235,8 +236,25 @@ def _run(
             f"{', '.join(map(str, DTYPES))}, or use backend='reference'"
         )
     inputs = tuple(None if tensor is None else tensor.to(dtype) for tensor in inputs)
+    if not torch.compiler.is_compiling() and _is_transformed():
+        return _define(name, graph, options, rest, inputs)
     training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    return operator(*inputs, *_walk(graph, training), *options, *rest)
+    return call_operator(BY_NAME[name], Arguments(inputs, _walk(graph, training), options, rest))
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func or forward-mode AD is at work, which must see torch's own operations."""
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    )
+
+
+def _define(
+    name: str, graph: Graph, options: Options, rest: tuple[Any, ...], inputs: Inputs
+) -> Any:
+    """By the definition, as an operator gives it: a whole attention's statistics are not made."""
+    result = BY_NAME[name].define(graph, options, rest, *inputs)
+    return (result[0], None, result[1]) if BY_NAME[name].whole else result
 
 
 def _walk(graph: Graph, training: bool) -> Walk:

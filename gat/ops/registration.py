@@ -1,24 +1,28 @@
 """How an operator of compiled kernels is registered with torch: schema, shapes, gradients.
 
-torch.compile then sees one operator for a forward and one for a backward pass. Every operator takes
-its tensors, the graph's arrays (`Walk`), its numbers (`Options`), and if it is a whole attention, a
-seed and whether weights are wanted. A gradient that must itself be differentiable is worked out by
-the definition (`gat.ops.reference`).
+torch.compile then sees one operator for a forward and one for a backward pass. Outside of it a
+call goes past torch's dispatcher, whose Python half costs more than a small graph's kernel.
+
+Every operator takes its tensors, the graph's arrays (`Walk`), its numbers (`Options`), and if it is
+a whole attention, a seed and whether weights are wanted. A gradient that must itself be
+differentiable is worked out by the definition (`gat.ops.reference`).
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from gat.errors import BackendError
 from gat.graph import Graph
 from gat.ops.cpu import kernels
 from gat.ops.cpu.kernels import Incoming, Options, Walk
 from gat.ops.second_order import gradients
 
-__all__ = ["Operator", "register"]
+__all__ = ["Arguments", "Operator", "call_operator", "register"]
 
 LIBRARY = torch.library.Library("gat", "FRAGMENT")
 
@@ -64,9 +68,22 @@ class Operator:
     value: Callable[[Inputs], Tensor | None] = lambda inputs: None
     whole: bool = False
 
-    @property
+    @functools.cached_property
     def count(self) -> int:
         return self.schema.count("Tensor")
+
+    def forward(self, call: "Arguments") -> Any:
+        """Run the forward kernel."""
+        return getattr(kernels, f"{self.name}_forward")(
+            call.walk, call.options, *call.rest, *call.inputs
+        )
+
+    def backward(self, call: "Arguments") -> list[Tensor]:
+        """Run the backward kernel: gradients of the inputs, empty where not needed."""
+        *saved, needed = call.rest
+        given = (saved[0], Incoming(*saved[1:])) if self.whole else (saved,)
+        run = getattr(kernels, f"{self.name}_backward")
+        return run(call.walk, call.options, *given, needed, *call.inputs)
 
 
 def register(operator: Operator) -> None:
@@ -82,21 +99,8 @@ def register(operator: Operator) -> None:
         saved = "Tensor result, Tensor grad"
     LIBRARY.define(f"{name}_backward({given}, {saved}, bool[] needed) -> Tensor[]")
 
-    run_forward = getattr(kernels, f"{name}_forward")
-    run_backward = getattr(kernels, f"{name}_backward")
-
-    def forward(*arguments: Any) -> Any:
-        call = Arguments.split(count, arguments)
-        return run_forward(call.walk, call.options, *call.rest, *call.inputs)
-
-    def backward(*arguments: Any) -> list[Tensor]:
-        call = Arguments.split(count, arguments)
-        *saved, needed = call.rest
-        given = (saved[0], Incoming(*saved[1:])) if operator.whole else (saved,)
-        return run_backward(call.walk, call.options, *given, needed, *call.inputs)
-
-    LIBRARY.impl(f"{name}_forward", forward, "CPU")
-    LIBRARY.impl(f"{name}_backward", backward, "CPU")
+    LIBRARY.impl(f"{name}_forward", lambda *a: operator.forward(Arguments.split(count, a)), "CPU")
+    LIBRARY.impl(f"{name}_backward", lambda *a: operator.backward(Arguments.split(count, a)), "CPU")
     torch.library.register_fake(
         f"gat::{name}_forward", lambda *a: _fake_forward(operator, Arguments.split(count, a)),
         lib=LIBRARY,
@@ -106,10 +110,57 @@ def register(operator: Operator) -> None:
     )
     torch.library.register_autograd(
         f"gat::{name}_forward",
-        lambda ctx, *grads: _differentiate(operator, ctx, grads),
-        setup_context=lambda ctx, inputs, output: _remember(operator, ctx, inputs, output),
+        lambda ctx, *grads: _differentiate_flat(operator, ctx, grads),
+        setup_context=lambda ctx, inputs, output: _remember(
+            operator, ctx, Arguments.split(count, inputs), output
+        ),
         lib=LIBRARY,
     )
+
+
+def call_operator(operator: Operator, call: Arguments) -> Any:
+    """What gat::NAME_forward returns; at once where nothing needs to see the call."""
+    if torch.compiler.is_compiling() or not _is_plain(call.inputs):
+        run = getattr(torch.ops.gat, f"{operator.name}_forward")
+        return run(*call.inputs, *call.walk, *call.options, *call.rest)
+    if call.walk.source_rowptr is None:
+        return operator.forward(call)
+    return EdgeOperator.apply(operator, call.walk, call.options, call.rest, *call.inputs)
+
+
+def _is_plain(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether a kernel may have the tensors as they are: no subclass, and nobody who watches."""
+    watched = torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing()
+    return not watched and all(
+        tensor is None or type(tensor) in (Tensor, nn.Parameter) for tensor in tensors
+    )
+
+
+class EdgeOperator(torch.autograd.Function):
+    """The gradients of an operator that was called at once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        operator: Operator,
+        walk: Walk,
+        options: Options,
+        rest: tuple[Any, ...],
+        *inputs: Tensor | None,
+    ) -> Any:
+        call = Arguments(inputs, walk, options, rest)
+        output = operator.forward(call)
+        _remember(operator, ctx, call, output)
+        ctx.operator = operator
+        if operator.whole:
+            _, stats, weights = output
+            ctx.mark_non_differentiable(stats, *([] if ctx.return_weights else [weights]))
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        needed = ctx.needs_input_grad[4:]
+        return (None, None, None, None, *_differentiate(ctx.operator, ctx, needed, grads))
 
 
 def _fake_forward(operator: Operator, call: Arguments) -> Any:
@@ -135,8 +186,7 @@ def _fake_backward(call: Arguments) -> list[Tensor]:
     ]
 
 
-def _remember(operator: Operator, ctx: Any, arguments: Sequence[Any], output: Any) -> None:
-    call = Arguments.split(operator.count, arguments)
+def _remember(operator: Operator, ctx: Any, call: Arguments, output: Any) -> None:
     ctx.set_materialize_grads(False)
     seed, ctx.return_weights = call.rest if operator.whole else (None, False)
     results = output[:2] if operator.whole else (output, None)
@@ -144,28 +194,50 @@ def _remember(operator: Operator, ctx: Any, arguments: Sequence[Any], output: An
     ctx.options = call.options
 
 
-def _differentiate(operator: Operator, ctx: Any, grads: Sequence[Any]) -> tuple[Any, ...]:
+def _differentiate_flat(operator: Operator, ctx: Any, grads: Sequence[Any]) -> tuple[Any, ...]:
     """Gradients of the inputs, and None for the other arguments."""
+    others = len(Walk._fields) + len(Options._fields) + (2 if operator.whole else 0)
+    needed = ctx.needs_input_grad[: operator.count]
+    return (*_differentiate(operator, ctx, needed, grads), *(None,) * others)
+
+
+def _differentiate(
+    operator: Operator, ctx: Any, needed: Sequence[bool], grads: Sequence[Any]
+) -> Sequence[Tensor | None]:
+    """Gradients of the inputs, None where none is needed."""
     count = operator.count
     *saved, seed, result, stats = ctx.saved_tensors
-    others = len(Walk._fields) + len(Options._fields) + (2 if operator.whole else 0)
+    inputs, walk = tuple(saved[:count]), Walk(*saved[count:])
     grad, grad_weights = grads[0], grads[2] if operator.whole else None
     if not ctx.return_weights:
         grad_weights = None
-    needed = ctx.needs_input_grad[:count]
     if grad is None and grad_weights is None:
-        return (None,) * (count + others)
-    if torch.is_grad_enabled():
+        return (None,) * count
+    if walk.source_rowptr is None:
+        raise BackendError(
+            f"gat::{operator.name}_forward was called without the edges by source, which its "
+            f"backward needs; pass those of Graph.by_source, or call gat.ops"
+        )
+    if torch.is_grad_enabled() or _is_batched(grad, grad_weights):
         rest = (seed, ctx.return_weights) if operator.whole else ()
-        call = Arguments.split(count, (*saved, *ctx.options, *rest))
         incoming = (grad, grad_weights) if operator.whole else (grad,)
-        return (*_differentiable(operator, call, incoming), *(None,) * others)
+        return _differentiable(operator, Arguments(inputs, walk, ctx.options, rest), incoming)
     grad = torch.zeros_like(result) if grad is None else grad
-    run = getattr(torch.ops.gat, f"{operator.name}_backward")
     passed = (seed, result, stats, grad, grad_weights) if operator.whole else (result, grad)
-    found = run(*saved, *ctx.options, *passed, needed)
-    kept = (each if wanted else None for each, wanted in zip(found, needed, strict=True))
-    return (*kept, *(None,) * others)
+    if _is_plain((grad, grad_weights)):
+        call = Arguments(inputs, walk, ctx.options, (*passed, needed))
+        found = operator.backward(call)
+    else:
+        run = getattr(torch.ops.gat, f"{operator.name}_backward")
+        found = run(*inputs, *walk, *ctx.options, *passed, needed)
+    return [each if wanted else None for each, wanted in zip(found, needed, strict=True)]
+
+
+def _is_batched(*grads: Tensor | None) -> bool:
+    """Whether several gradients come at once, as ``is_grads_batched`` asks for them."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or any(
+        grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad) for grad in grads
+    )
 
 
 def _differentiable(
