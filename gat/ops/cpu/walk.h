@@ -139,7 +139,10 @@ void forward_rows(const Task<T>& task, const Edges& edges, Score score, Range ro
       const A inverse = total == 0 ? A(0) : 1 / total;
       const A scale = inverse * A(task.dropout.scale);
       T* to = out + (row * H + h) * C;
-      for (int64_t c = 0; c < C; ++c) narrow(sum[h * C + c] * scale, to[c]);
+      for_pieces<A>(C, [&](int64_t c, auto piece) {
+        constexpr int W = decltype(piece)::width;
+        store<W>(load<W>(sum + h * C + c) * scale, to + c);
+      });
       stats[(row * H + h) * 2] = running.top[h];
       stats[(row * H + h) * 2 + 1] = inverse;
     }
