@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gat.errors import InputError
 
-__all__ = ["check_probability", "draw_seed", "dropout_factor", "keep_mask", "threshold"]
+__all__ = ["check_probability", "draw_seed", "dropout_factor", "keep_mask", "numbers", "threshold"]
 
 # The stream's constants, as the signed 64-bit integers torch has.
 GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
@@ -51,13 +51,16 @@ def _draw(seed: Tensor, num_edges: int, heads: int, p: float) -> Tensor:
     # A part at a time: the draws are 64 bits wide, the mask is 8.
     for start in range(0, kept.numel(), PART):
         part = kept[start : start + PART]
-        number = torch.arange(start + 1, start + 1 + part.numel(), device=seed.device)
-        draw = number * GAMMA + seed
-        draw = (draw ^ _shift_right(draw, 30)) * MIX_1
-        draw = (draw ^ _shift_right(draw, 27)) * MIX_2
-        draw = draw ^ _shift_right(draw, 31)
-        torch.ge(_shift_right(draw, 32), threshold(p), out=part)
+        torch.ge(_shift_right(numbers(seed, start, part.numel()), 32), threshold(p), out=part)
     return kept.view(num_edges, heads)
+
+
+def numbers(seed: Tensor, start: int, count: int) -> Tensor:
+    """The stream's numbers from ``start`` on, int64 [count]."""
+    drawn = torch.arange(start + 1, start + 1 + count, device=seed.device) * GAMMA + seed
+    drawn = (drawn ^ _shift_right(drawn, 30)) * MIX_1
+    drawn = (drawn ^ _shift_right(drawn, 27)) * MIX_2
+    return drawn ^ _shift_right(drawn, 31)
 
 
 # One node to torch.compile, which would make index arithmetic of the draws: there overflow, which

@@ -25,6 +25,7 @@ __all__ = [
     "dot_scores",
     "gatv2",
     "gatv2_scores",
+    "is_transformed",
     "segment_softmax",
 ]
 
@@ -236,13 +237,13 @@ def _run(
             f"{', '.join(map(str, DTYPES))}, or use backend='reference'"
         )
     inputs = tuple(None if tensor is None else tensor.to(dtype) for tensor in inputs)
-    if not torch.compiler.is_compiling() and _is_transformed():
+    if not torch.compiler.is_compiling() and is_transformed():
         return _define(name, graph, options, rest, inputs)
     training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
     return call_operator(BY_NAME[name], Arguments(inputs, _walk(graph, training), options, rest))
 
 
-def _is_transformed() -> bool:
+def is_transformed() -> bool:
     """Whether torch.func or forward-mode AD is at work, which must see torch's own operations."""
     return (
         torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0

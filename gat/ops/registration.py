@@ -22,7 +22,7 @@ from gat.ops.cpu import kernels
 from gat.ops.cpu.kernels import Incoming, Options, Walk
 from gat.ops.second_order import gradients
 
-__all__ = ["Arguments", "Operator", "call_operator", "register"]
+__all__ = ["Arguments", "Operator", "call_operator", "is_batched", "is_plain", "register"]
 
 LIBRARY = torch.library.Library("gat", "FRAGMENT")
 
@@ -120,7 +120,7 @@ def register(operator: Operator) -> None:
 
 def call_operator(operator: Operator, call: Arguments) -> Any:
     """What gat::NAME_forward returns; at once where nothing needs to see the call."""
-    if torch.compiler.is_compiling() or not _is_plain(call.inputs):
+    if torch.compiler.is_compiling() or not is_plain(call.inputs):
         run = getattr(torch.ops.gat, f"{operator.name}_forward")
         return run(*call.inputs, *call.walk, *call.options, *call.rest)
     if call.walk.source_rowptr is None:
@@ -128,7 +128,7 @@ def call_operator(operator: Operator, call: Arguments) -> Any:
     return EdgeOperator.apply(operator, call.walk, call.options, call.rest, *call.inputs)
 
 
-def _is_plain(tensors: Sequence[Tensor | None]) -> bool:
+def is_plain(tensors: Sequence[Tensor | None]) -> bool:
     """Whether a kernel may have the tensors as they are: no subclass, and nobody who watches."""
     watched = torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing()
     return not watched and all(
@@ -218,13 +218,13 @@ def _differentiate(
             f"gat::{operator.name}_forward was called without the edges by source, which its "
             f"backward needs; pass those of Graph.by_source, or call gat.ops"
         )
-    if torch.is_grad_enabled() or _is_batched(grad, grad_weights):
+    if torch.is_grad_enabled() or is_batched(grad, grad_weights):
         rest = (seed, ctx.return_weights) if operator.whole else ()
         incoming = (grad, grad_weights) if operator.whole else (grad,)
         return _differentiable(operator, Arguments(inputs, walk, ctx.options, rest), incoming)
     grad = torch.zeros_like(result) if grad is None else grad
     passed = (seed, result, stats, grad, grad_weights) if operator.whole else (result, grad)
-    if _is_plain((grad, grad_weights)):
+    if is_plain((grad, grad_weights)):
         call = Arguments(inputs, walk, ctx.options, (*passed, needed))
         found = operator.backward(call)
     else:
@@ -233,7 +233,7 @@ def _differentiate(
     return [each if wanted else None for each, wanted in zip(found, needed, strict=True)]
 
 
-def _is_batched(*grads: Tensor | None) -> bool:
+def is_batched(*grads: Tensor | None) -> bool:
     """Whether several gradients come at once, as ``is_grads_batched`` asks for them."""
     return torch._C._functorch.peek_interpreter_stack() is not None or any(
         grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad) for grad in grads

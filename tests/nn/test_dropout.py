@@ -2,10 +2,14 @@
 
 import pytest
 import torch
-from torch.autograd import gradcheck
+import torch.nn.functional as F
+from torch.autograd import gradcheck, gradgradcheck
 
-from gat.nn.dropout import dropout
+from gat.nn.dropout import _factor, dropout
+from gat.ops import cpu
+from gat.ops.dropout import draw_seed
 
+needs_library = pytest.mark.skipif(not cpu.status().available, reason=str(cpu.status()))
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
@@ -19,12 +23,36 @@ def test_entries_are_dropped_with_probability_p_and_the_rest_scaled(p):
     assert abs(kept.double().mean() - (1 - p)) < 4 * (p * (1 - p) / x.numel()) ** 0.5
 
 
-@pytest.mark.parametrize("fraction", [0.25, 0.75])
-def test_probabilities_between_the_levels_are_kept_to(fraction):
-    # Held against one level only, the share dropped would be half or twice this.
-    p = (1 + fraction) / (1 << 16)
-    dropped = sum(int((dropout(torch.ones(1 << 16), p) == 0).sum()) for _ in range(400))
-    assert abs(dropped / 400 - (1 + fraction)) < 4 * (2 / 400) ** 0.5
+@needs_library
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 70_001])
+def test_the_kernel_draws_as_the_definition(size):
+    torch.manual_seed(3)
+    out = dropout(torch.ones(size), 0.3)
+    torch.manual_seed(3)
+    torch.testing.assert_close(out, _factor(draw_seed(), out.shape, 0.3).float())
+
+
+@needs_library
+def test_nothing_depends_on_the_number_of_threads():
+    x, before = torch.randn(300_000), torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            torch.manual_seed(3)
+            results.append(dropout(x, 0.5))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_without_the_library_torch_drops(monkeypatch):
+    monkeypatch.setattr("gat.nn.dropout._serves", lambda x: False)
+    torch.manual_seed(3)
+    out = dropout(torch.ones(1000), 0.3)
+    torch.manual_seed(3)
+    assert torch.equal(out, F.dropout(torch.ones(1000), 0.3))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -62,7 +90,8 @@ def test_gradient_is_of_what_was_kept():
         torch.manual_seed(4)
         return dropout(x, 0.4)
 
-    assert gradcheck(again, (x,))
+    assert gradcheck(again, (x,), check_batched_grad=True)
+    assert gradgradcheck(again, (x,))
     (grad,) = torch.autograd.grad(again(x).sum(), x)
     torch.testing.assert_close(grad * x, again(x))
 

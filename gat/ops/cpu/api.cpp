@@ -84,3 +84,4 @@ GAT_EXPORT long long gat_cpu_call_size() { return sizeof(gat::Call); }
   }
 GAT_OPERATORS(GAT_EXPORT_KERNEL)
 GAT_STEPS(GAT_EXPORT_KERNEL)
+GAT_OTHERS(GAT_EXPORT_KERNEL)

@@ -69,11 +69,14 @@ using Kernel = void (*)(const Call&);
   X(aggregate_forward)        \
   X(aggregate_backward)
 
+#define GAT_OTHERS(X) X(drop_entries)
+
 // One for each instruction set the library was compiled for.
 struct Kernels {
 #define GAT_FIELD(name) Kernel name;
   GAT_OPERATORS(GAT_FIELD)
   GAT_STEPS(GAT_FIELD)
+  GAT_OTHERS(GAT_FIELD)
 #undef GAT_FIELD
 };
 

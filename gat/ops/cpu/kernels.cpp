@@ -5,7 +5,7 @@ namespace gat::GAT_ISA {
 
 Kernels kernels() {
 #define GAT_ENTRY(name) name,
-  return {GAT_OPERATORS(GAT_ENTRY) GAT_STEPS(GAT_ENTRY)};
+  return {GAT_OPERATORS(GAT_ENTRY) GAT_STEPS(GAT_ENTRY) GAT_OTHERS(GAT_ENTRY)};
 #undef GAT_ENTRY
 }
 

@@ -22,6 +22,7 @@ __all__ = [
     "additive_forward",
     "dot_backward",
     "dot_forward",
+    "drop_entries",
     "gatv2_backward",
     "gatv2_forward",
     "stats_dtype",
@@ -69,6 +70,11 @@ class Call(ctypes.Structure):
             if tensor is not None:
                 kept.append(tensor.contiguous())
                 setattr(self, name, kept[-1].data_ptr())
+
+    def drop(self, seed: Tensor, p: float) -> None:
+        self.point(seed=seed)
+        self.threshold = threshold(p)
+        self.dropout_scale = 0.0 if p >= 1 else 1 / (1 - p)
 
     def results(self, dtype: torch.dtype, weights: bool) -> tuple[Tensor, Tensor, Tensor]:
         """out [num_dst, H, C], stats [num_dst, H, 2] and weights [E, H] (or empty) to be filled."""
@@ -391,6 +397,17 @@ def aggregate_backward(
     return grads
 
 
+def drop_entries(x: Tensor, seed: Tensor, p: float) -> Tensor:
+    """Dropout of x, of any shape, by `gat.nn.dropout`'s definition."""
+    out = torch.empty(x.shape, dtype=x.dtype)
+    call = Call(dtype=DTYPES[x.dtype], threads=torch.get_num_threads())
+    call.by_target.rows = x.numel()
+    call.point(value=x, out=out)
+    call.drop(seed, p)
+    call.run("drop_entries")
+    return out
+
+
 def stats_dtype(dtype: torch.dtype) -> torch.dtype:
     """What statistics are kept in."""
     return torch.float64 if dtype is torch.float64 else torch.float32
@@ -426,9 +443,7 @@ def _begin(
         call.by_source = _csr(walk.source_rowptr, walk.source_col, walk.source_number)
     call.point(value=value, transposed=walk.transposed)
     if seed is not None and options.dropout > 0:
-        call.point(seed=seed)
-        call.threshold = threshold(options.dropout)
-        call.dropout_scale = 0.0 if options.dropout >= 1 else 1 / (1 - options.dropout)
+        call.drop(seed, options.dropout)
     if incoming is not None:
         call.point(**incoming._asdict())
     return call

@@ -94,24 +94,24 @@ inline bool is_cut(Arithmetic<T> x) {
   return x >= LIMIT<T> || x <= -LIMIT<T>;
 }
 
-// Dropout by counter, as gat/ops/dropout.py defines it: draw number `counter` of SplitMix64.
+// Dropout by counter, as gat/ops/dropout.py defines it: number `counter` of SplitMix64.
 struct Dropout {
   uint64_t seed = 0;
   uint64_t threshold = 0;  // 0: nothing is dropped
   double scale = 1;        // 1 / (1 - p), or 0
 
-  uint64_t draw(uint64_t counter) const {
+  uint64_t number(uint64_t counter) const {
     uint64_t z = seed + (counter + 1) * 0x9E3779B97F4A7C15u;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return (z ^ (z >> 31)) >> 32;
+    return z ^ (z >> 31);
   }
 
-  // keep[k] is 1 where the weight of head `head` on the edge numbered number[k] stays, else 0.
+  // keep[k] is 1 where the weight of head `head` on the edge numbered edge[k] stays, else 0.
   template <class A>
-  void keep(const int64_t* number, int64_t heads, int64_t head, A* keep) const {
+  void keep(const int64_t* edge, int64_t heads, int64_t head, A* keep) const {
     for (int k = 0; k < LANES; ++k)
-      keep[k] = draw(uint64_t(number[k] * heads + head)) >= threshold ? A(1) : A(0);
+      keep[k] = number(uint64_t(edge[k] * heads + head)) >> 32 >= threshold ? A(1) : A(0);
   }
 };
 
