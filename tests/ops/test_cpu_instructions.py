@@ -52,3 +52,31 @@ def test_each_instruction_set_is_as_accurate_as_the_reference(level):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == level
+
+
+STATUS = """
+import torch
+from gat.graph import Graph
+from gat.ops import additive_attention, cpu
+print(cpu.status().available, cpu.status())
+on, ones = Graph.from_edge_index(torch.tensor([[0], [1]]), 2), torch.ones(2, 1)
+additive_attention(on, ones[..., None], ones, backend="cpu")
+"""
+
+
+@pytest.mark.parametrize("asked", ["nonsense", "x86-64-v9", "X86-64"])
+def test_unknown_instruction_set_is_refused_in_words(asked):
+    done = subprocess.run(
+        [sys.executable, "-c", STATUS],
+        env=os.environ | {"GAT_CPU_INSTRUCTIONS": asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    possible = ", ".join(reversed(LEVELS[: LEVELS.index(cpu.status().instructions) + 1]))
+    assert done.stdout.startswith("False")
+    assert f"GAT_CPU_INSTRUCTIONS is '{asked}'; possible here: " in done.stdout
+    assert possible in done.stdout
+    assert "unset GAT_CPU_INSTRUCTIONS" in done.stdout
+    assert done.returncode == 1
+    assert "BackendError" in done.stderr

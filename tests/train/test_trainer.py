@@ -38,12 +38,14 @@ def test_train_learns_and_reports_the_kept_epoch(toy: NodeTask, config: TrainCon
     records: list[Any] = []
     result = train(config, task=toy, on_epoch=records.append)
     assert result.metric == "accuracy"
-    assert result.test > 0.9
     assert result.run_dir is None
     assert result.stopped_by == "epochs"
     assert [record.epoch for record in records] == list(range(1, 81))
     assert result.val == records[result.best_epoch - 1].val == records[-1].best_val
     assert records[-1].train_loss < records[0].train_loss
+    # Two of the 14 test nodes are hard, so one seed's accuracy is luck: over 60 seeds 0.89 +- 0.07.
+    others = [train(config.updated(seed=seed), task=toy).test for seed in range(1, 9)]
+    assert sum(others, result.test) / 9 > 0.8
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -4,7 +4,8 @@ A missing library, or one of another build, is no error: the torch path serves, 
 notice naming the remedy, given once and only when something asks for the library.
 
 The environment's ``GAT_CPU_LIBRARY`` names a folder that holds another build of it, to be used
-instead of the installed one (`make sanitize` does).
+instead of the installed one (`make sanitize` does). ``GAT_CPU_INSTRUCTIONS`` names the instruction
+set to compute with; one that is unknown, or that the machine lacks, is refused.
 """
 
 import ctypes
@@ -25,6 +26,7 @@ REMEDY = (
 )
 SUFFIXES = {".so", ".dylib", ".dll"}
 FOLDER = "GAT_CPU_LIBRARY"
+INSTRUCTIONS = "GAT_CPU_INSTRUCTIONS"
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,20 @@ def _open(path: Path, expected: str) -> tuple[Status, ctypes.CDLL | None]:
             return Status(False, path, version, reason, REMEDY), None
         if reason := _of_another_build(lib):
             return Status(False, path, version, f"{path} {reason}", REMEDY), None
-        instructions = _ask(lib, "gat_cpu_instructions", ctypes.c_char_p).decode()
+        instructions = _ask(lib, "gat_cpu_instructions", ctypes.c_char_p)
+        if instructions is None:
+            return _refused(path, version, lib), None
     except (OSError, AttributeError) as error:
         reason = f"{path} cannot be loaded ({error})"
         return Status(False, path, reason=reason, remedy=REMEDY), None
-    return Status(True, path, version, instructions=instructions), lib
+    return Status(True, path, version, instructions=instructions.decode()), lib
+
+
+def _refused(path: Path, version: str, lib: ctypes.CDLL) -> Status:
+    """For an instruction set that is unknown or not to be had here."""
+    possible = _ask(lib, "gat_cpu_possible_instructions", ctypes.c_char_p).decode()
+    reason = f"{INSTRUCTIONS} is {os.environ.get(INSTRUCTIONS)!r}; possible here: {possible}"
+    return Status(False, path, version, reason, f"unset {INSTRUCTIONS} or name one of these")
 
 
 def _ask(lib: ctypes.CDLL, name: str, result: type) -> Any:

@@ -17,7 +17,7 @@ void add_terms(const Task<T>& task, const Block& block, const T* own, Arithmetic
       for (int k = 0; k < block.n; ++k) edge[k] = widen(edges[task.at(block.number[k], h)]);
     for (int k = 0; k < LANES; ++k) {
       const A lowest = smaller(smaller(mine, z[k]), edge[k]);
-      const A sum = finite<A>(mine + z[k] + edge[k]);
+      const A sum = finite(mine + z[k] + edge[k]);
       z[k] = lowest == -INFINITE<A> ? lowest : sum;
     }
   }
@@ -36,10 +36,10 @@ inline void gather_terms(const Block& block, Rows<T> terms, int64_t heads, A* z)
 }
 
 // LeakyReLU of sums; a mask stays one with slope 0 too.
-template <class T, class A>
+template <class A>
 inline void leaky_relu(const A* z, A slope, int64_t count, A* s) {
   for (int64_t k = 0; k < count; ++k) {
-    const A leaky = finite<T>(z[k] > 0 ? z[k] : z[k] * slope);
+    const A leaky = finite(z[k] > 0 ? z[k] : z[k] * slope);
     s[k] = z[k] == -INFINITE<A> ? z[k] : leaky;
   }
 }
@@ -61,7 +61,7 @@ class AdditiveScore {
     const int64_t H = task_.heads;
     gather_terms(block, other_, H, s);
     add_terms(task_, block, own_row_, s);
-    leaky_relu<T>(s, A(task_.call.slope), H * LANES, s);
+    leaky_relu(s, A(task_.call.slope), H * LANES, s);
   }
 
  private:
@@ -97,7 +97,7 @@ class AdditiveGradient {
     const int64_t count = task_.heads * LANES;
     for (int64_t k = 0; k < count; ++k) z_[k] = term_[k];
     add_terms(task_, block, own_row_, z_);
-    leaky_relu<T>(z_, A(task_.call.slope), count, s);
+    leaky_relu(z_, A(task_.call.slope), count, s);
   }
 
   void pull(const Block& block, const A* gradient) const {

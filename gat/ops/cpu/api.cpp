@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <string>
+#include <vector>
 
 #define GAT_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -33,7 +35,9 @@ struct Choice {
   Kernels kernels;
 };
 
-Choice choose() {
+// The sets that this machine has, the fastest first.
+std::vector<Choice> choices() {
+  std::vector<Choice> found;
 #ifdef GAT_X86
   __builtin_cpu_init();
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -41,15 +45,33 @@ Choice choose() {
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vl");
-  // GAT_CPU_INSTRUCTIONS may ask for less than the machine has, to test what others will run.
-  const char* asked = std::getenv("GAT_CPU_INSTRUCTIONS");
-  const auto allows = [&](const char* name) { return !asked || !std::strcmp(asked, name); };
-  if (v4 && allows("x86-64-v4")) return {"x86-64-v4", v4::kernels()};
-  if (v3 && allows("x86-64-v3")) return {"x86-64-v3", v3::kernels()};
-  return {"x86-64", baseline::kernels()};
+  if (v4) found.push_back({"x86-64-v4", v4::kernels()});
+  if (v3) found.push_back({"x86-64-v3", v3::kernels()});
+  found.push_back({"x86-64", baseline::kernels()});
 #else
-  return {"baseline", baseline::kernels()};
+  found.push_back({"baseline", baseline::kernels()});
 #endif
+  return found;
+}
+
+// GAT_CPU_INSTRUCTIONS may ask for less than the machine has, to test what others will run. What it
+// has not gets no name, and Python refuses the library.
+Choice choose() {
+  const char* asked = std::getenv("GAT_CPU_INSTRUCTIONS");
+  const std::vector<Choice> found = choices();
+  if (!asked || !*asked) return found.front();
+  for (const Choice& choice : found)
+    if (!std::strcmp(asked, choice.name)) return choice;
+  return {nullptr, baseline::kernels()};
+}
+
+std::string names() {
+  std::string listed;
+  for (const Choice& choice : choices()) {
+    if (!listed.empty()) listed += ", ";
+    listed += choice.name;
+  }
+  return listed;
 }
 
 const Choice& chosen() {
@@ -73,7 +95,13 @@ bool in_forked_child() { return forked; }
 
 }  // namespace gat
 
+// Null where GAT_CPU_INSTRUCTIONS asks for a set that is not among the possible ones.
 GAT_EXPORT const char* gat_cpu_instructions() { return gat::chosen().name; }
+
+GAT_EXPORT const char* gat_cpu_possible_instructions() {
+  static const std::string names = gat::names();
+  return names.c_str();
+}
 
 // Python's struct must be of this size.
 GAT_EXPORT long long gat_cpu_call_size() { return sizeof(gat::Call); }

@@ -40,7 +40,7 @@ class DotScore {
       meet_rows<false>(block.n, own_ + h * K_, s, ends, h * K_, K_, s, NONE<A>);
       if (edge_)
         for (int k = 0; k < block.n; ++k) s[k] += edge_part(block, ends, h, k);
-      for (int k = 0; k < LANES; ++k) s[k] = finite<T>(s[k] * A(task_.call.scale));
+      for (int k = 0; k < LANES; ++k) s[k] = finite(s[k] * A(task_.call.scale));
     }
   }
 
@@ -69,7 +69,7 @@ class DotScore {
     for_pieces<A>(K_, [&](int64_t c, auto piece) {
       constexpr int W = decltype(piece)::width;
       const auto query = BySource ? load<W>(ends.row[k] + h * K_ + c) : load<W>(own_ + h * K_ + c);
-      dot.template add<W>(query * load<W>(edge + c));
+      dot.template add<W>(query, load<W>(edge + c));
     });
     return dot.value();
   }

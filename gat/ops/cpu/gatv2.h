@@ -1,7 +1,8 @@
 // GATv2's score, att . activation(query_i + key_j + edge_e) (gat/ops/reference.py, `gatv2`).
 //
 // The sum is symmetric, so one class serves both walks: by target, own is the query and other the
-// key; by source the reverse. Where keys are the values too, their gradients are summed.
+// key; by source the reverse. Where keys are the values too (one pointer, and no grad_key of their
+// own), their gradients are summed.
 #pragma once
 #include "walk.h"
 
@@ -59,11 +60,13 @@ class GATv2Score {
       for (int64_t c = 0; c < size_; ++c) narrow(grad_[c] * att_[c], to[row * size_ + c]);
   }
   void end(int64_t row, A* sum) const {
-    T* to = static_cast<T*>(task_.call.grad_key);
-    for (int64_t c = 0; c < size_; ++c)
+    const Call& call = task_.call;
+    T* to = static_cast<T*>(call.grad_key);
+    const bool shared = call.key == call.value && sum;
+    for (int64_t c = 0; c < size_ && (to || shared); ++c)
       if (to)
         narrow(grad_[c] * att_[c], to[row * size_ + c]);
-      else if (sum)
+      else
         sum[c] += grad_[c] * att_[c];
   }
 
@@ -109,11 +112,11 @@ class GATv2Score {
 #pragma GCC unroll 4
       for (int q = 0; q < N; ++q) {
         const auto hidden = edges.template hidden<W>(q, c, mine);
-        dots[q].template add<W>(factor * activate<W>(hidden));
+        dots[q].template add<W>(factor, activate<W>(hidden));
       }
     });
 #pragma GCC unroll 4
-    for (int q = 0; q < N; ++q) s[q] = finite<T>(dots[q].value());
+    for (int q = 0; q < N; ++q) s[q] = finite(dots[q].value());
   }
 
   template <int N>

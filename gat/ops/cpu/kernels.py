@@ -216,9 +216,10 @@ def gatv2_backward(
     if value is None:
         grads = [*call.gradients(needed[:4], value=key, **own), torch.empty(0)]
     else:
-        # The kernel adds the key's gradient to the value's where it is given no place of its own.
-        grads = call.gradients((True, *needed[1:]), key=key, **own, value=value)
-        grads[0] = grads[0] if needed[0] else torch.empty(0)
+        grads = call.gradients(needed, key=key, **own, value=value)
+        if call.key == call.value and not needed[0]:
+            # A value of its own in the key's memory: only a place of its own tells the kernel.
+            call.point(grad_key=torch.empty_like(key))
     call.run("gatv2_backward")
     return grads
 

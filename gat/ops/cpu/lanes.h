@@ -81,11 +81,17 @@ inline constexpr float LIMIT<bf16> = 0x1.fep127f;
 template <>
 inline constexpr float LIMIT<f16> = 65504.0f;
 
-// A score that overflowed counts as the largest of its sign. NaN stays.
+// A score that overflowed what stores it, T, counts as the largest of its sign. NaN stays.
 template <class T>
-inline Arithmetic<T> finite(Arithmetic<T> x) {
+inline Arithmetic<T> finite_as(Arithmetic<T> x) {
   x = x > LIMIT<T> ? LIMIT<T> : x;
   return x < -LIMIT<T> ? -LIMIT<T> : x;
+}
+
+// Within an operator no score is stored: it is cut where the arithmetic ends.
+template <class A>
+inline A finite(A x) {
+  return finite_as<A>(x);
 }
 
 // One that was cut does not move with what it was computed from.

@@ -37,6 +37,13 @@ void scatter_lanes(const Task<T>& task, const Block& block, const A* lanes, int6
 
 // Scores ---------------------------------------------------------------------------------------
 
+// Scores are stored as T, whose largest number may be smaller; a mask stays one.
+template <class T>
+void cut_scores(int64_t count, Arithmetic<T>* s) {
+  using A = Arithmetic<T>;
+  for (int64_t k = 0; k < count; ++k) s[k] = s[k] == -INFINITE<A> ? s[k] : finite_as<T>(s[k]);
+}
+
 template <class T, class Score>
 void write_scores(const Task<T>& task, const Edges& edges, Score score, Range rows,
                   Arithmetic<T>* s) {
@@ -44,6 +51,7 @@ void write_scores(const Task<T>& task, const Edges& edges, Score score, Range ro
     score.begin(row);
     for_blocks(edges, row, true, [&](const Block& block) {
       score.scores(block, s);
+      cut_scores<T>(task.heads * LANES, s);
       for (int64_t h = 0; h < task.heads; ++h)
         scatter_lanes(task, block, s + h * LANES, h, task.call.per_edge);
     });

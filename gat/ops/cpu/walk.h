@@ -91,11 +91,18 @@ inline A base_of(A top) {
   return top > -INFINITE<A> ? top : A(0);
 }
 
+// exp(score - highest). A score worked out anew may be rounded above the highest, by far where it
+// is enormous: its weight is 1 nevertheless. NaN stays.
+template <class A>
+inline A exp_below(A score, A highest) {
+  return exp_negative(smaller(A(0), score - highest));
+}
+
 // Each edge's weight without dropout, exp(score - highest) / sum, in place of its score.
 template <class A>
 inline void weigh(A* s, A top, A inverse) {
   const A base = base_of(top);
-  for (int k = 0; k < LANES; ++k) s[k] = exp_negative(s[k] - base) * inverse;
+  for (int k = 0; k < LANES; ++k) s[k] = exp_below(s[k], base) * inverse;
 }
 
 template <int C0, class T, class Score>
@@ -126,6 +133,8 @@ void forward_rows(const Task<T>& task, const Edges& edges, Score score, Range ro
                      task.keep(block, h, kept);
                      for (int k = 0; k < LANES; ++k) w[k] *= kept[k];
                    }
+                   // Values near the largest number divided by the degree overflow here, though their
+                   // mean would not: weights of sum 1 would take a second visit to each edge.
                    add_rows(block.n, w, ends, h * C, C, sum + h * C);
                    if (task.edge_value)
                      for (int k = 0; k < block.n; ++k) {
@@ -222,19 +231,19 @@ inline Arithmetic<T> delta_of(const T* grad_out, const T* out, int64_t channels)
   Dot<A> delta;
   for_pieces<A>(Width<0>{channels}, [&](int64_t c, auto piece) {
     constexpr int W = decltype(piece)::width;
-    delta.template add<W>(load<W>(grad_out + c) * load<W>(out + c));
+    delta.template add<W>(load<W>(grad_out + c), load<W>(out + c));
   });
   return delta.value();
 }
 
 // The score's gradient of one head's block, from the weights' own: ds = a (f da - D).
-template <class T, class A>
+template <class A>
 inline void score_gradient(const A* weight, const A* kept, A scale, const A* da, const A* delta,
                            const A* s, A* gradient) {
   for (int k = 0; k < LANES; ++k) {
     const A ds = weight[k] * (kept[k] * scale * da[k] - delta[k]);
     // A masked edge has weight 0, and its score may be infinite.
-    gradient[k] = (weight[k] == 0) | is_cut<T>(s[k]) ? A(0) : ds;
+    gradient[k] = (weight[k] == 0) | is_cut<A>(s[k]) ? A(0) : ds;
   }
 }
 
@@ -284,7 +293,7 @@ void backward_targets(const Task<T>& task, const Edges& edges, Score score,
                    if (grad_weights)
                      for (int k = 0; k < block.n; ++k)
                        da[k] += widen(grad_weights[task.at(block.number[k], h)]);
-                   score_gradient<T>(weight, kept, scale, da, delta, b.s + h * LANES,
+                   score_gradient(weight, kept, scale, da, delta, b.s + h * LANES,
                                   b.gradient + h * LANES);
                  }
                  score.pull(block, b.gradient);
@@ -333,7 +342,7 @@ void backward_sources(const Task<T>& task, const Edges& edges, Score score,
                    A* weight = b.weight + h * LANES;
                    task.keep(block, h, kept);
                    for (int k = 0; k < LANES; ++k) {
-                     weight[k] = exp_negative(s[k] - top[k]) * inverse[k];
+                     weight[k] = exp_below(s[k], top[k]) * inverse[k];
                      w[k] = weight[k] * kept[k] * scale;
                    }
                    meet_rows<true>(block.n, own + h * C, w, ends, h * C, C, da, sum + h * C);
@@ -346,7 +355,7 @@ void backward_sources(const Task<T>& task, const Edges& edges, Score score,
                    if (grad_weights)
                      for (int k = 0; k < block.n; ++k)
                        da[k] += widen(grad_weights[task.at(block.number[k], h)]);
-                   score_gradient<T>(weight, kept, scale, da, delta, s, b.gradient + h * LANES);
+                   score_gradient(weight, kept, scale, da, delta, s, b.gradient + h * LANES);
                  }
                  score.pull(block, b.gradient);
                });
