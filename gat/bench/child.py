@@ -36,10 +36,10 @@ def _prepare(job: dict[str, Any]) -> Callable[..., Any]:
     return getattr(importlib.import_module(f"gat.bench.{module}"), name)
 
 
-def _answer(function: str, call: Callable[[], Any]) -> dict[str, Any]:
-    """What ``call`` returned, or the error it raised, as JSON can hold it."""
+def _answer(function: str, call: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What ``call(**given)`` returned, or the error it raised, as JSON can hold it."""
     try:
-        return {"result": call()}
+        return {"result": call(**given)}
     except GatError as error:
         return {"error": type(error).__name__, "message": str(error)}
     except (MemoryError, RuntimeError) as error:
@@ -55,30 +55,9 @@ def _answer(function: str, call: Callable[[], Any]) -> dict[str, Any]:
 def main() -> int:
     # Ctrl-C reaches the whole group of processes; the one that started this one answers it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.argv[1] == "-":
-        return _serve()
     job = json.loads(sys.stdin.read())
-    called = _prepare(job)
-    answer = _answer(job["function"], lambda: called(**job["arguments"]))
+    answer = _answer(job["function"], _prepare(job), job["arguments"])
     Path(sys.argv[1]).write_text(json.dumps(answer))
-    return 0
-
-
-def _serve() -> int:
-    """Make what the job names, then call it once for each line that comes (`process.Companion`)."""
-    # Answers have standard output for themselves: what else is printed goes to the other.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    job = json.loads(sys.stdin.readline())
-    called = _prepare(job)
-    made: list[Callable[[], Any]] = []
-
-    def give(call: Callable[[], Any]) -> None:
-        print(json.dumps(_answer(job["function"], call)), file=answers, flush=True)
-
-    give(lambda: made.append(called(**job["arguments"])))
-    for _ in sys.stdin:
-        give(made[0])
     return 0
 
 

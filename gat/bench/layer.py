@@ -1,26 +1,27 @@
 """The edge part of one attention layer, forward and backward: ours and the peers' (`peers.py`)."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch.autograd import grad
 
 from gat.bench import check as correctness
-from gat.bench import graphs, peers, timing
+from gat.bench import graphs, peers, process, timing
 from gat.bench.case import Plan
 from gat.bench.floors import floor
 from gat.bench.memory import peak_over, resident
-from gat.bench.process import Companion
 from gat.bench.record import Case, Record
 from gat.bench.shape import Inputs, Shape, make_inputs
 from gat.errors import BackendError, InputError
 
-__all__ = ["SCALING", "check", "measure_layer", "measure_scaling", "memory", "times"]
+__all__ = ["SCALING", "check", "measure_layer", "measure_scaling", "memory", "samples", "times"]
 
 # Entries [E, H, C] of the largest graph that is checked whole, which takes about a minute.
 CHECKED_MOST = 2_000_000_000
+# Turns of each peer; starting a process for every single sample would take longer than the samples.
+ROUNDS = 3
 SCALING = ("uniform-1M", "uniform-4M", "uniform-16M", "uniform-60M")
 
 
@@ -81,23 +82,26 @@ def check(shape: dict[str, Any], names: list[str]) -> dict[str, Any]:
 def times(shape: dict[str, Any], names: list[str], repeats: int) -> dict[str, Any]:
     """Seconds of each peer, taken in turn, and the bandwidth of this machine after them.
 
-    Each peer is in a process of its own, waiting for its turn: in one heap that keeps freed memory,
-    what one leaves behind would be in the other's way.
+    Each turn is a process of its own: with freed memory kept, two peers would not fit beside each
+    other, and in one heap what one leaves behind would be in the other's way.
     """
-    with ExitStack() as stack:
-        samplers: dict[str, timing.Run] = {}
-        for name in names:
-            peer = Companion("layer.sampler", {"shape": shape, "name": name})
-            samplers[name] = stack.enter_context(peer).sample
-        samples = timing.take_turns(samplers, repeats)
+    threads = torch.get_num_threads()
+
+    def taker(name: str) -> timing.Taker:
+        given = {"shape": shape, "name": name}
+        return lambda count: process.run(
+            "layer.samples", {**given, "count": count}, threads=threads, malloc=None
+        )
+
+    samples = timing.take_turns({name: taker(name) for name in names}, repeats, ROUNDS)
     wanted = Shape(**shape)
     return {"samples": samples, "bandwidth": _bandwidth(_inputs(wanted), wanted)}
 
 
-def sampler(shape: dict[str, Any], name: str) -> timing.Run:
-    """One peer's samples."""
+def samples(shape: dict[str, Any], name: str, count: int) -> list[timing.Parts]:
+    """One peer's turn."""
     wanted = Shape(**shape)
-    return timing.Sampler(_run(wanted.operator, name, _inputs(wanted)))
+    return timing.Sampler(_run(wanted.operator, name, _inputs(wanted)))(count)
 
 
 def memory(shape: dict[str, Any], name: str) -> dict[str, Any]:

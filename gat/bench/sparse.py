@@ -113,7 +113,7 @@ def times(dataset: str, channels: int, names: list[str], repeats: int) -> dict[s
     x = _features(dataset)
     weight, grad_out = _given(x, channels)
 
-    def run(name: str) -> timing.Run:
+    def run(name: str) -> timing.Sampler:
         product = PEERS[name](x)
         once = timing.backward_too(lambda: product(weight, DROPOUT), [weight], grad_out)
         return timing.Sampler(once)

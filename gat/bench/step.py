@@ -5,7 +5,6 @@ recipe as its users write it: a plain loop over PyG's layers on dense features; 
 third dropout. "drop-in" is that loop with the import changed, and nothing else.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -121,7 +120,7 @@ def check(dataset: str, names: list[str]) -> dict[str, Any]:
 def times(dataset: str, names: list[str], repeats: int) -> dict[str, Any]:
     """Seconds of an epoch of each loop, taken in turn."""
     session = _session(dataset)
-    runs: dict[str, Callable[[], timing.Parts]] = {}
+    runs: dict[str, timing.Taker] = {}
     for name in names:
         runs[name] = timing.Sampler(loop(name, session).epoch)
     return {"samples": timing.take_turns(runs, repeats)}

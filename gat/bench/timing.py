@@ -3,31 +3,36 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor
 from torch.autograd import grad
 
-__all__ = ["Parts", "Run", "Sampler", "backward_too", "median", "take_turns"]
+__all__ = ["Parts", "Run", "Sampler", "Taker", "backward_too", "median", "take_turns"]
 
 # Seconds of each part of one run, in order; "together" is timed from outside.
 Parts = dict[str, float]
 Run = Callable[[], Parts]
+# Takes so many samples at a turn.
+Taker = Callable[[int], list[Parts]]
 
 # A sample shorter than this is made of several runs: clocks and interrupts would show in it.
 SHORTEST = 0.05
 
 
 class Sampler:
-    """Samples of a run, one a call; the first call warms up before."""
+    """Samples of a run; the first call warms up before."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.loops = run, 0
 
-    def __call__(self) -> Parts:
-        """Mean seconds of each part, and "together", which also counts letting go of what was
-        computed."""
+    def __call__(self, count: int) -> list[Parts]:
+        """``count`` samples: mean seconds of each part, and "together", which also counts letting
+        go of what was computed."""
+        return [self._sample() for _ in range(count)]
+
+    def _sample(self) -> Parts:
         self.loops = self.loops or _loops(self.run)
         with _quiet():
             start = time.perf_counter()
@@ -37,13 +42,21 @@ class Sampler:
         return {**means, "together": whole / self.loops}
 
 
-def take_turns(samplers: dict[str, Run], repeats: int) -> dict[str, dict[str, list[float]]]:
-    """``repeats`` samples of each, in rounds. Returns seconds: {name: {part: samples}}."""
+def take_turns(
+    samplers: Mapping[str, Taker], repeats: int, rounds: int | None = None
+) -> dict[str, dict[str, list[float]]]:
+    """``repeats`` samples of each, in as many rounds or in ``rounds``, of several samples each.
+
+    Returns seconds: {name: {part: samples}}.
+    """
+    rounds = min(rounds or repeats, repeats)
     samples: dict[str, dict[str, list[float]]] = {name: {} for name in samplers}
-    for _ in range(repeats):
+    for done in range(rounds):
+        count = repeats * (done + 1) // rounds - repeats * done // rounds
         for name, sample in samplers.items():
-            for part, seconds in sample().items():
-                samples[name].setdefault(part, []).append(seconds)
+            for parts in sample(count):
+                for part, seconds in parts.items():
+                    samples[name].setdefault(part, []).append(seconds)
     return samples
 
 

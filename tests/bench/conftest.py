@@ -1,6 +1,5 @@
 """Measuring without waiting: figures of tiny cases, in this process where a test wants to look."""
 
-import contextlib
 import importlib
 import json
 
@@ -21,14 +20,7 @@ def at_home(monkeypatch):
         found = getattr(importlib.import_module(f"gat.bench.{module}"), name)
         return json.loads(json.dumps(found(**job["arguments"])))
 
-    class Companion(contextlib.nullcontext):
-        def __init__(self, function, arguments):
-            super().__init__(self)
-            module, _, name = function.partition(".")
-            self.sample = getattr(importlib.import_module(f"gat.bench.{module}"), name)(**arguments)
-
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr("gat.bench.layer.Companion", Companion)
     # Clocks are not under test: one run makes a sample.
     monkeypatch.setattr("gat.bench.timing.SHORTEST", 0.0)
     return called

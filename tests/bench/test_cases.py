@@ -22,12 +22,15 @@ def measured(at_home):
 
 
 def test_a_layer_is_checked_then_weighed_then_timed(at_home, measured):
+    turns = [("layer.samples", None)] * 6
     assert at_home == [
         ("layer.check", "default"),
         ("layer.memory", "default"),
         ("layer.memory", "default"),
         ("layer.times", "default"),
+        *turns,
         ("layer.times", "kept"),
+        *turns,
     ]
     (case,) = measured.cases
     shown = [(figure.peer, figure.malloc) for figure in case.figures]

@@ -123,23 +123,27 @@ def test_a_short_run_is_repeated_within_a_sample(monkeypatch):
     assert count > 10
 
 
-SMALL = {"operator": "gat", "heads": 1, "channels": 2, "graph": "arxiv-size", "fraction": 0.001}
+def test_turns_of_several_samples():
+    order = []
+
+    def taker(name):
+        def take(count):
+            order.append((name, count))
+            return [{"all": float(len(order))}] * count
+
+        return take
+
+    samples = timing.take_turns({name: taker(name) for name in "ab"}, repeats=7, rounds=3)
+    assert order == [("a", 2), ("b", 2), ("a", 2), ("b", 2), ("a", 3), ("b", 3)]
+    assert samples["a"]["all"] == [1.0, 1.0, 3.0, 3.0, 5.0, 5.0, 5.0]
+    assert len(timing.take_turns({"a": taker("a")}, repeats=2, rounds=3)["a"]["all"]) == 2
 
 
-def test_a_companion_takes_samples_until_it_is_let_go():
-    with process.Companion("layer.sampler", {"shape": SMALL, "name": "reference"}) as peer:
-        first, second = peer.sample(), peer.sample()
-        ended = peer._process
-    assert ended.returncode == 0
-    for sample in (first, second):
-        assert set(sample) == {"forward", "backward", "together"}
-        assert all(seconds > 0 for seconds in sample.values())
-
-
-def test_a_companion_raises_what_was_raised_there():
-    arguments = {"shape": {**SMALL, "graph": "no-such-graph"}, "name": "reference"}
-    with pytest.raises(InputError, match="no-such-graph"):
-        process.Companion("layer.sampler", arguments)
+@LINUX
+def test_a_turn_has_the_malloc_mode_of_the_process_that_takes_it(monkeypatch):
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "7")
+    found = process.run("child.probe", {"megabytes": 1}, threads=1, malloc=None)
+    assert found["malloc"] == {"MALLOC_MMAP_MAX_": "7"}
 
 
 def test_probe_tells_settings_and_threads():
