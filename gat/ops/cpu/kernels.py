@@ -97,7 +97,7 @@ class Call(ctypes.Structure):
         grads = []
         for (name, tensor), wanted in zip(tensors.items(), needed, strict=True):
             if tensor is None or not wanted:
-                grads.append(torch.empty(0))
+                grads.append(torch.empty(0, dtype=torch.float32))
             else:
                 grads.append(torch.empty(tensor.shape, dtype=tensor.dtype))
                 self.point(**{f"grad_{name}": grads[-1]})
