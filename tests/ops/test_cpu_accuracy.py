@@ -20,7 +20,7 @@ from tests.ops.inputs import CALLS, OPERATORS, STEPS, graph, inputs
 pytestmark = pytest.mark.skipif(not cpu.status().available, reason=str(cpu.status()))
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
-SIZES = list(itertools.product((1, 3, 8), (1, 7, 8, 32, 250)))
+SIZES = list(itertools.product((1, 3, 4, 8), (1, 7, 8, 32, 250)))
 
 # Of each call: the arguments that may be left out, and its own options.
 OPTIONAL = {

@@ -34,25 +34,31 @@ def both(call, on, t, **options):
 # Dropout, masks -----------------------------------------------------------------------------------
 
 
+# Additive attention has a walk of its own for 4 and 8 heads.
+HEADS = pytest.mark.parametrize("heads", [3, 4, 8])
+
+
+@HEADS
 @pytest.mark.parametrize("p", [1e-12, 0.1, 0.6, 0.999, 1.0])
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_dropped_weights_are_the_reference_masks(operator, p):
+def test_dropped_weights_are_the_reference_masks(operator, p, heads):
     for name, seed in itertools.product(("random", "loops_and_duplicates", "hub"), (0, -1, 2**62)):
         on = graph(name)
-        t = inputs(operator, on, 3, 2)
+        t = inputs(operator, on, heads, 2)
         _, weights = OPERATORS[operator](
             on, **t, dropout=p, seed=seed, return_weights=True, backend="cpu"
         )
-        kept = keep_mask(torch.tensor(seed), on.num_edges, 3, p)
+        kept = keep_mask(torch.tensor(seed), on.num_edges, heads, p)
         assert torch.equal(weights != 0, kept), (name, seed)
 
 
+@HEADS
 @pytest.mark.parametrize("dropout", [0.0, 0.6])
 @pytest.mark.parametrize("name", ["score_src", "score_dst", "score_edge"])
-def test_masks_in_any_term_are_the_references(name, dropout):
+def test_masks_in_any_term_are_the_references(name, dropout, heads):
     for shape in ("loops_and_duplicates", "random", "hub", "hub_that_sends"):
         on = graph(shape)
-        t = inputs("additive", on, 3, 5)
+        t = inputs("additive", on, heads, 5)
         t[name][torch.rand(t[name].shape) < 0.4] = -torch.inf
         options = {"dropout": dropout, "seed": 3, "return_weights": True}
         ours, theirs = both("additive", on, t, **options)
@@ -60,9 +66,10 @@ def test_masks_in_any_term_are_the_references(name, dropout):
         assert all(x.isfinite().all() for x in ours)
 
 
-def test_target_whose_edges_are_all_masked_in_all_its_blocks():
+@HEADS
+def test_target_whose_edges_are_all_masked_in_all_its_blocks(heads):
     on = graph("hub")
-    t = inputs("additive", on, 2, 3)
+    t = inputs("additive", on, heads, 3)
     t["score_edge"][:60] = -torch.inf
     torch.testing.assert_close(*both("additive", on, t))
     t["score_edge"][:] = -torch.inf
@@ -73,12 +80,13 @@ def test_target_whose_edges_are_all_masked_in_all_its_blocks():
 # Enormous numbers, NaN ----------------------------------------------------------------------------
 
 
+@HEADS
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_scores_that_overflow_give_finite_outputs_and_gradients(operator, dtype):
+def test_scores_that_overflow_give_finite_outputs_and_gradients(operator, dtype, heads):
     on = graph("random")
     large = {torch.float16: 3e4, torch.float64: 1e300}.get(dtype, 3e38)
-    t = inputs(operator, on, 2, 7, dtype)
+    t = inputs(operator, on, heads, 7, dtype)
     # One sign in all of a target's channels: inf - inf would be NaN, and rightly.
     t |= {k: v.abs() for k, v in t.items() if k in ("key", "att", "edge", "edge_key")}
     own = "score_dst" if operator == "additive" else "query"
@@ -86,7 +94,7 @@ def test_scores_that_overflow_give_finite_outputs_and_gradients(operator, dtype)
     t[own][::2] *= -1
     leaves = {k: v.requires_grad_() for k, v in t.items()}
     out, weights = OPERATORS[operator](on, **leaves, return_weights=True, backend="cpu")
-    sums = torch.zeros(31, 2, dtype=torch.float64)
+    sums = torch.zeros(31, heads, dtype=torch.float64)
     sums = sums.index_add(0, on.edge_index[1], weights.detach().double())[on.in_degree > 0]
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=8 * eps, rtol=0)
@@ -148,13 +156,14 @@ def test_scores_given_out_in_half_precision_are_cut_at_its_largest_number(call):
     assert torch.equal(ours[0][cut], theirs[0][cut])
 
 
+@HEADS
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_nan_reaches_what_depends_on_it_and_nothing_else(operator, dtype):
+def test_nan_reaches_what_depends_on_it_and_nothing_else(operator, dtype, heads):
     """Two graphs in one: what holds NaN in one of them leaves the other's numbers as they were."""
     edge_index = graph("random").edge_index
     on = Graph.from_edge_index(torch.cat([edge_index, edge_index + 31], dim=1), 62)
-    t = inputs(operator, on, 2, 3, dtype)
+    t = inputs(operator, on, heads, 3, dtype)
     clean = run_with_gradients(operator, on, t)
     for name in t.keys() - {"att"}:
         spoilt = t | {name: t[name].clone()}

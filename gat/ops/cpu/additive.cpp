@@ -1,6 +1,7 @@
 // Additive attention (GAT): forward with one gather of the values, backward with one of grad_out.
 #include "additive.h"
 
+#include "by_edge.h"
 #include "kernels.h"
 #include "operators.h"
 
@@ -22,12 +23,23 @@ void forward(const Call& call) {
   const Edges edges(call.by_target, call.index);
   const Task<T> task(call);
   const int64_t H = call.heads, C = call.value_channels;
-  const AdditiveScore<T> score(task, rows_of<T>(call.query, H), rows_of<T>(call.key, H));
+  const Rows<T> source = rows_of<T>(call.key, H), target = rows_of<T>(call.query, H);
+  const AdditiveScore<T> score(task, target, source);
   const Scratch<A> scratch(int(call.threads), H * (2 * LANES + 1 + C));
   const int parts = parts_for((edges.count() + edges.rows) * H * (C + HEAD_WORK));
   for_parts(parts, int(call.threads), [&](int part, int thread) {
     const Range rows = share(edges, part, parts);
-    forward_rows<C0>(task, edges, score, rows, scratch.of(thread));
+    A* own = scratch.of(thread);
+    switch (H) {
+      case 8:
+        forward_by_edge<8, C0>(task, edges, target, source, rows, own);
+        break;
+      case 4:
+        forward_by_edge<4, C0>(task, edges, target, source, rows, own);
+        break;
+      default:
+        forward_rows<C0>(task, edges, score, rows, own);
+    }
     if (call.weights) write_weights(task, edges, score, rows, scratch.of(thread));
   });
 }
@@ -101,13 +113,14 @@ void backward(const Call& call) {
   const int parts = parts_for((edges.count() + edges.rows) * H * (C + HEAD_WORK));
   const Rows<T> source = rows_of<T>(call.key, H), target = rows_of<T>(call.query, H);
   const Scratch<A> scratch(threads, H * (9 * LANES + 2 * C));
-  const Buffer<Target<A>> targets(edges.rows * H);
+  const Buffer<A> room(edges.rows * Targets<A>::KINDS * H);
+  const Targets<A> targets{room.get(), H};
   for_parts(parts, threads, [&](int part, int thread) {
     const Range rows = share(edges, part, parts);
-    fill_targets(task, target, rows, targets.get());
+    fill_targets(task, target, rows, targets);
     if (call.grad_weights)
       add_weight_deltas(task, edges, AdditiveScore<T>(task, target, source), rows,
-                        targets.get(), scratch.of(thread));
+                        targets, scratch.of(thread));
   });
 
   const int windows = windows_for(back.count() * H * int64_t(sizeof(A)));
@@ -125,7 +138,17 @@ void backward(const Call& call) {
       const Range rows = share(back, w * parts + part, windows * parts);
       A* own = scratch.of(thread);
       const AdditiveGradient<T> score(task, source, own, collected.passed(), first);
-      backward_sources<C0>(task, back, score, targets.get(), rows, own + 2 * H * LANES);
+      A* passed = collected.passed();
+      switch (H) {
+        case 8:
+          backward_by_edge<8, C0>(task, back, source, targets, rows, own, passed, first);
+          break;
+        case 4:
+          backward_by_edge<4, C0>(task, back, source, targets, rows, own, passed, first);
+          break;
+        default:
+          backward_sources<C0>(task, back, score, targets, rows, own + 2 * H * LANES);
+      }
     });
     collected.add(first, last, w == 0, w + 1 == windows, parts, threads);
   }

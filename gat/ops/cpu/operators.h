@@ -8,7 +8,7 @@ namespace gat::GAT_ISA {
 // `term`: additive attention's score_dst, or null.
 template <class T>
 void fill_targets(const Task<T>& task, Rows<T> term, Range rows,
-                  Target<Arithmetic<T>>* targets) {
+                  const Targets<Arithmetic<T>>& targets) {
   using A = Arithmetic<T>;
   const Call& call = task.call;
   const int64_t H = call.heads, C = call.value_channels;
@@ -19,22 +19,24 @@ void fill_targets(const Task<T>& task, Rows<T> term, Range rows,
       const A* stat = stats + (row * H + h) * 2;
       const A delta = delta_of(grad_out[row] + h * C, out[row] + h * C, C);
       const A own = term.data ? A(widen(term[row][h])) : A(0);
-      targets[row * H + h] = {base_of(stat[0]), stat[1], delta, own};
+      targets.top(row)[h] = base_of(stat[0]);
+      targets.inverse(row)[h] = stat[1];
+      targets.delta(row)[h] = delta;
+      targets.term(row)[h] = own;
     }
 }
 
 // Where the weights have a gradient of their own, D has a term weight * grad_weight per edge.
 template <class T, class Score>
 void add_weight_deltas(const Task<T>& task, const Edges& edges, const Score& score, Range rows,
-                       Target<Arithmetic<T>>* targets, Arithmetic<T>* scratch) {
+                       const Targets<Arithmetic<T>>& targets, Arithmetic<T>* scratch) {
   using A = Arithmetic<T>;
   const T* grad_weights = static_cast<const T*>(task.call.grad_weights);
-  const int64_t H = task.heads;
   for (int64_t row = rows.begin; row < rows.end; ++row)
     weights_of_rows(task, edges, score, {row, row + 1}, scratch,
                     [&](int64_t number, int64_t h, A weight) {
                       const A gradient = widen(grad_weights[task.at(number, h)]);
-                      targets[row * H + h].delta += weight * gradient;
+                      targets.delta(row)[h] += weight * gradient;
                     });
 }
 

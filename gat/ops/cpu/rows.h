@@ -132,15 +132,17 @@ struct Ends {
 // Four edges at a time, so that sums are loaded and stored once for four rows.
 constexpr int QUAD = 4;
 
-// sum[c] += w[k] * row(k)[c] over n edges, for the head whose channels start at `offset`.
-template <int C0, class T, bool Ask, class A>
+// sum[c] += w[k] * row(k)[c] over n edges, for the head whose channels start at `offset`. The
+// weights are `Step` apart.
+template <int Step = 1, int C0, class T, bool Ask, class A>
 inline void add_rows(int n, const A* w, const Ends<T, Ask>& ends, int64_t offset, Width<C0> width,
                      A* __restrict sum) {
   int k = 0;
   for (; k + QUAD <= n; k += QUAD) {
     const T *r0 = ends.row[k] + offset, *r1 = ends.row[k + 1] + offset;
     const T *r2 = ends.row[k + 2] + offset, *r3 = ends.row[k + 3] + offset;
-    const A w0 = w[k], w1 = w[k + 1], w2 = w[k + 2], w3 = w[k + 3];
+    const A w0 = w[k * Step], w1 = w[(k + 1) * Step];
+    const A w2 = w[(k + 2) * Step], w3 = w[(k + 3) * Step];
     for (int q = 0; q < QUAD; ++q) ends.prefetch_next(k + q, offset, width);
     for_pieces<A>(width, [&](int64_t c, auto piece) {
       constexpr int W = decltype(piece)::width;
@@ -150,7 +152,7 @@ inline void add_rows(int n, const A* w, const Ends<T, Ask>& ends, int64_t offset
   }
   for (; k < n; ++k) {
     const T* row = ends.row[k] + offset;
-    const A w0 = w[k];
+    const A w0 = w[k * Step];
     ends.prefetch_next(k, offset, width);
     for_pieces<A>(width, [&](int64_t c, auto piece) {
       constexpr int W = decltype(piece)::width;
@@ -199,8 +201,8 @@ template <class A>
 constexpr A* NONE = nullptr;
 
 // dots[k] = own . row(k), and where `Sum`, sum[c] += w[k] * row(k)[c]: one visit for both. Without
-// it, w and sum are not looked at.
-template <bool Sum, int C0, class T, bool Ask, class A>
+// it, w and sum are not looked at. Weights and dots are `Step` apart.
+template <bool Sum, int Step = 1, int C0, class T, bool Ask, class A>
 inline void meet_rows(int n, const A* own, const A* w, const Ends<T, Ask>& ends, int64_t offset,
                       Width<C0> width, A* dots, A* __restrict sum) {
   int k = 0;
@@ -218,12 +220,13 @@ inline void meet_rows(int n, const A* own, const A* w, const Ends<T, Ask>& ends,
       d2.template add<W>(mine, x2);
       d3.template add<W>(mine, x3);
       if constexpr (Sum)
-        add_to<W>(sum + c, w[k] * x0 + w[k + 1] * x1 + w[k + 2] * x2 + w[k + 3] * x3);
+        add_to<W>(sum + c, w[k * Step] * x0 + w[(k + 1) * Step] * x1 +
+                                   w[(k + 2) * Step] * x2 + w[(k + 3) * Step] * x3);
     });
-    dots[k] = d0.value();
-    dots[k + 1] = d1.value();
-    dots[k + 2] = d2.value();
-    dots[k + 3] = d3.value();
+    dots[k * Step] = d0.value();
+    dots[(k + 1) * Step] = d1.value();
+    dots[(k + 2) * Step] = d2.value();
+    dots[(k + 3) * Step] = d3.value();
   }
   for (; k < n; ++k) {
     const T* row = ends.row[k] + offset;
@@ -233,9 +236,9 @@ inline void meet_rows(int n, const A* own, const A* w, const Ends<T, Ask>& ends,
       constexpr int W = decltype(piece)::width;
       const auto x = load<W>(row + c);
       dot.template add<W>(load<W>(own + c), x);
-      if constexpr (Sum) add_to<W>(sum + c, w[k] * x);
+      if constexpr (Sum) add_to<W>(sum + c, w[k * Step] * x);
     });
-    dots[k] = dot.value();
+    dots[k * Step] = dot.value();
   }
 }
 

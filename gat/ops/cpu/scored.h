@@ -36,22 +36,23 @@ void scored_backward(const Call& call, const Maker& maker) {
   const Task<T> task(call);
   const int64_t H = call.heads, size = maker.scratch_size();
   const int threads = int(call.threads);
-  const Buffer<Target<A>> targets(edges.rows * H);
+  const Buffer<A> room(edges.rows * Targets<A>::KINDS * H);
+  const Targets<A> targets{room.get(), H};
   const Scratch<A> scratch(threads, size + H * (7 * LANES + 2 * call.value_channels));
   const int parts = parts_for((edges.count() + edges.rows) * scored_work(call));
   for_parts(parts, threads, [&](int part, int thread) {
     const Range rows = share(edges, part, parts);
     A* own = scratch.of(thread);
     const auto score = maker.template make<false>(task, part, own);
-    fill_targets(task, Rows<T>(), rows, targets.get());
-    if (call.grad_weights) add_weight_deltas(task, edges, score, rows, targets.get(), own + size);
-    backward_targets<C0>(task, edges, score, targets.get(), rows, own + size);
+    fill_targets(task, Rows<T>(), rows, targets);
+    if (call.grad_weights) add_weight_deltas(task, edges, score, rows, targets, own + size);
+    backward_targets<C0>(task, edges, score, targets, rows, own + size);
   });
   for_parts(parts, threads, [&](int part, int thread) {
     const Range rows = share(back, part, parts);
     A* own = scratch.of(thread);
     const auto score = maker.template make<true>(task, part, own);
-    backward_sources<C0>(task, back, score, targets.get(), rows, own + size);
+    backward_sources<C0>(task, back, score, targets, rows, own + size);
   });
 }
 

@@ -183,11 +183,27 @@ void weights_of_rows(const Task<T>& task, const Edges& edges, Score score, Range
   }
 }
 
-// What the backward walks read of a target, at once: highest score (0 for none), 1 / sum,
-// <grad_out, out> (D), and additive attention's own term.
+// What the backward walks read of a target, side by side, [heads] of each: highest score (0 for
+// none), 1 / sum, <grad_out, out> (D), and additive attention's own term.
 template <class A>
-struct Target {
-  A top, inverse, delta, term;
+struct Targets {
+  A* data;
+  int64_t heads;
+
+  static constexpr int64_t KINDS = 4;
+
+  A* top(int64_t row) const { return data + row * KINDS * heads; }
+  A* inverse(int64_t row) const { return top(row) + heads; }
+  A* delta(int64_t row) const { return top(row) + 2 * heads; }
+  A* term(int64_t row) const { return top(row) + 3 * heads; }
+
+  // Asks memory for the next edges' targets, one of `shares` at a time: memory answers so many at
+  // once.
+  void ask(const Block& block, int64_t share, int64_t shares) const {
+    const int64_t end = (share + 1) * LANES / shares;
+    for (int64_t k = share * LANES / shares; k < end; ++k)
+      prefetch(top(block.next[k]), KINDS * heads);
+  }
 };
 
 // The targets of a block's edges, [heads * LANES] of each.
@@ -195,23 +211,17 @@ template <class A>
 struct TargetLanes {
   A *top, *inverse, *delta, *term;
 
-    void gather(const Block& block, const Target<A>* targets, int64_t heads) const {
+  void gather(const Block& block, const Targets<A>& targets) const {
     for (int k = 0; k < block.n; ++k) {
-      const Target<A>* of = targets + block.col[k] * heads;
-      for (int64_t h = 0; h < heads; ++h) {
-        top[h * LANES + k] = of[h].top;
-        inverse[h * LANES + k] = of[h].inverse;
-        delta[h * LANES + k] = of[h].delta;
-        term[h * LANES + k] = of[h].term;
+      const A* of = targets.top(block.col[k]);
+      const int64_t H = targets.heads;
+      for (int64_t h = 0; h < H; ++h) {
+        top[h * LANES + k] = of[h];
+        inverse[h * LANES + k] = of[H + h];
+        delta[h * LANES + k] = of[2 * H + h];
+        term[h * LANES + k] = of[3 * H + h];
       }
     }
-  }
-
-  // Asks memory for the next ones, a head's share at a time: memory answers so many at once.
-  void ask(const Block& block, const Target<A>* targets, int64_t heads, int64_t head) const {
-    const int64_t end = (head + 1) * LANES / heads;
-    for (int64_t k = head * LANES / heads; k < end; ++k)
-      prefetch(targets + block.next[k] * heads, heads);
   }
 };
 
@@ -250,7 +260,7 @@ inline void score_gradient(const A* weight, const A* kept, A scale, const A* da,
 // By target: each row is a target, gathering keys and values; for scores with a query per target.
 template <int C0, class T, class Score>
 void backward_targets(const Task<T>& task, const Edges& edges, Score score,
-                      const Target<Arithmetic<T>>* targets, Range rows, Arithmetic<T>* scratch) {
+                      const Targets<Arithmetic<T>>& targets, Range rows, Arithmetic<T>* scratch) {
   using A = Arithmetic<T>;
   const Width<C0> C{task.call.value_channels};
   const int64_t H = task.heads;
@@ -269,14 +279,14 @@ void backward_targets(const Task<T>& task, const Edges& edges, Score score,
                  score.scores(block, b.s);
                  mask_rest(block, H, b.s);
                  for (int64_t h = 0; h < H; ++h) {
-                   const Target<A>& target = targets[row * H + h];
+                   const A own_delta = targets.delta(row)[h];
                    A kept[LANES], da[LANES] = {}, delta[LANES];
                    A* weight = b.weight + h * LANES;
                    for (int k = 0; k < LANES; ++k) {
                      weight[k] = b.s[h * LANES + k];
-                     delta[k] = target.delta;
+                     delta[k] = own_delta;
                    }
-                   weigh(weight, target.top, target.inverse);
+                   weigh(weight, targets.top(row)[h], targets.inverse(row)[h]);
                    task.keep(block, h, kept);
                    meet_rows<false>(block.n, own + h * C, weight, ends, h * C, C, da, NONE<A>);
                    if (task.edge_value)
@@ -305,7 +315,7 @@ void backward_targets(const Task<T>& task, const Edges& edges, Score score,
 // By source: each row is a source in the transposed graph, gathering what its targets received.
 template <int C0, class T, class Score>
 void backward_sources(const Task<T>& task, const Edges& edges, Score score,
-                      const Target<Arithmetic<T>>* targets, Range rows, Arithmetic<T>* scratch) {
+                      const Targets<Arithmetic<T>>& targets, Range rows, Arithmetic<T>* scratch) {
   using A = Arithmetic<T>;
   const Width<C0> C{task.call.value_channels};
   const int64_t H = task.heads;
@@ -330,11 +340,11 @@ void backward_sources(const Task<T>& task, const Edges& edges, Score score,
     for_blocks(edges, row, task.numbered,
                [&](const Block& block) {
                  const Ends<T> ends(block, grad_out);
-                 lanes.gather(block, targets, H);
+                 lanes.gather(block, targets);
                  score.scores(block, b.s);
                  mask_rest(block, H, b.s);
                  for (int64_t h = 0; h < H; ++h) {
-                   lanes.ask(block, targets, H, h);
+                   targets.ask(block, h, H);
                    prefetch(task.value[row + 1] + h * C, C);
                    A kept[LANES], da[LANES] = {}, w[LANES];
                    const A *s = b.s + h * LANES, *top = lanes.top + h * LANES;
