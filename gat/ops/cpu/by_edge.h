@@ -197,8 +197,8 @@ inline void pull_lanes(const Pulled<A>& of, A scale, A slope, A* __restrict grad
   }
 }
 
-// By source: own is score_src. scratch: 2 * [H * C]. Each edge's gradient is handed on to its target through `passed`
-// [edges, H], of which [0] is the edge at position `first`; null: not wanted.
+// By source: own is score_src. scratch: 2 * [H * C]. Each edge's gradient is handed on to its target
+// through `passed` [edges, H], of which [0] is the edge at position `first`; null: not wanted.
 template <int H, int C0, class T>
 void backward_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own,
                       const Targets<Arithmetic<T>>& targets, Range rows, Arithmetic<T>* scratch,
