@@ -69,7 +69,10 @@ using Kernel = void (*)(const Call&);
   X(aggregate_forward)        \
   X(aggregate_backward)
 
-#define GAT_OTHERS(X) X(drop_entries)
+#define GAT_OTHERS(X)    \
+  X(drop_entries)        \
+  X(head_scores_forward) \
+  X(head_scores_backward)
 
 // One for each instruction set the library was compiled for.
 struct Kernels {

@@ -25,6 +25,8 @@ __all__ = [
     "drop_entries",
     "gatv2_backward",
     "gatv2_forward",
+    "head_scores_backward",
+    "head_scores_forward",
     "stats_dtype",
 ]
 
@@ -409,6 +411,27 @@ def drop_entries(x: Tensor, seed: Tensor, p: float) -> Tensor:
     return out
 
 
+def head_scores_forward(value: Tensor, *vectors: Tensor) -> list[Tensor]:
+    """Scores [N, H] of value [N, H, C], for each of one or two vectors of H * C entries."""
+    call = _of_nodes(value, vectors)
+    scores = [torch.empty(value.shape[:2], dtype=value.dtype) for _ in vectors]
+    call.point(**dict(zip(("out", "weights"), scores, strict=False)))
+    call.run("head_scores_forward")
+    return scores
+
+
+def head_scores_backward(
+    incoming: Sequence[Tensor], needed: Sequence[bool], value: Tensor, *vectors: Tensor
+) -> list[Tensor]:
+    """Gradients in the inputs' order, empty where not needed. incoming: those of the scores."""
+    call = _of_nodes(value, vectors)
+    call.point(**dict(zip(("grad_out", "grad_weights"), incoming, strict=False)))
+    named = dict(zip(("key", "query"), vectors, strict=False))
+    grads = call.gradients(needed, value=value, **named)
+    call.run("head_scores_backward")
+    return grads
+
+
 def stats_dtype(dtype: torch.dtype) -> torch.dtype:
     """What statistics are kept in."""
     return torch.float64 if dtype is torch.float64 else torch.float32
@@ -447,6 +470,16 @@ def _begin(
         call.drop(seed, options.dropout)
     if incoming is not None:
         call.point(**incoming._asdict())
+    return call
+
+
+def _of_nodes(value: Tensor, vectors: Sequence[Tensor]) -> Call:
+    """A call without edges: value [N, H, C] and the vectors its channels are multiplied with."""
+    nodes, heads, channels = value.shape
+    call = Call(dtype=DTYPES[value.dtype], threads=torch.get_num_threads(), heads=heads)
+    call.key_channels = call.value_channels = channels
+    call.by_target.rows = nodes
+    call.point(value=value, **dict(zip(("key", "query"), vectors, strict=False)))
     return call
 
 
