@@ -503,6 +503,11 @@ def _function(kernel: str) -> Callable[..., int]:
     library = cpu.library()
     if library is None:
         raise BackendError(f"{kernel} needs the compiled library: {cpu.status()}")
-    function = getattr(library, f"gat_cpu_{kernel}")
+    function = getattr(library, f"gat_cpu_{kernel}", None)
+    if function is None:
+        raise BackendError(
+            f"the compiled library has no {kernel}: it was built from other sources. Build it "
+            f"again: make compile, or pip install ."
+        )
     function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_int
     return function
