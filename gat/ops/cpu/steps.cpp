@@ -325,12 +325,12 @@ void pull_weights(const Call& call) {
 
 // Each kernel for every dtype and index ----------------------------------------------------------
 
-#define GAT_STEP(name, ...)               \
-  struct name##_step {                    \
-    template <class T, int C0>   \
-    static void run(const Call& call) {   \
-      __VA_ARGS__;                        \
-    }                                     \
+#define GAT_STEP(name, ...)             \
+  struct name##_step {                  \
+    template <class T, int C0>          \
+    static void run(const Call& call) { \
+      __VA_ARGS__;                      \
+    }                                   \
   };
 
 GAT_STEP(additive_scores_forward, additive_scores_to<T>(call))
@@ -343,7 +343,7 @@ GAT_STEP(segment_softmax_forward, softmax_forward<T>(call))
 GAT_STEP(segment_softmax_backward, softmax_backward<T>(call))
 GAT_STEP(aggregate_forward, sum_rows<T>(call, call.by_target, call.value,
                                            static_cast<const T*>(call.edge_value), call.out))
-GAT_STEP(aggregate_backward, pull_weights<T>(call);
+GAT_STEP(aggregate_backward, if (call.grad_per_edge || call.grad_edge_value) pull_weights<T>(call);
          if (call.grad_value) sum_rows<T>(call, call.by_source, call.grad_out,
                                              static_cast<const T*>(nullptr), call.grad_value))
 
