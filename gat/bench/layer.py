@@ -14,7 +14,7 @@ from gat.bench.floors import floor
 from gat.bench.memory import peak_over, resident
 from gat.bench.record import Case, Record
 from gat.bench.shape import Inputs, Shape, make_inputs
-from gat.errors import BackendError, InputError
+from gat.errors import BackendError, DoesNotFitError, InputError
 
 __all__ = ["SCALING", "check", "measure_layer", "measure_scaling", "memory", "samples", "times"]
 
@@ -85,21 +85,35 @@ def times(shape: dict[str, Any], names: list[str], repeats: int) -> dict[str, An
     Each turn is a process of its own: with freed memory kept, two peers would not fit beside each
     other, and in one heap what one leaves behind would be in the other's way.
     """
-    threads = torch.get_num_threads()
 
     def taker(name: str) -> timing.Taker:
-        given = {"shape": shape, "name": name}
-        return lambda count: process.run(
-            "layer.samples", {**given, "count": count}, threads=threads, malloc=None
-        )
+        return lambda count: _turn({"shape": shape, "name": name}, count)
 
     samples = timing.take_turns({name: taker(name) for name in names}, repeats, ROUNDS)
     wanted = Shape(**shape)
     return {"samples": samples, "bandwidth": _bandwidth(_inputs(wanted), wanted)}
 
 
+def _turn(given: dict[str, Any], count: int) -> list[timing.Parts]:
+    """One peer's ``count`` samples.
+
+    Memory that is kept falls to pieces run by run, so a peer that barely fits may not fit again:
+    it gets a process for each sample then.
+    """
+
+    def take(count: int) -> list[timing.Parts]:
+        arguments = {**given, "count": count}
+        threads = torch.get_num_threads()
+        return process.run("layer.samples", arguments, threads=threads, malloc=None)
+
+    try:
+        return take(count)
+    except DoesNotFitError:
+        return [take(1)[0] for _ in range(count)]
+
+
 def samples(shape: dict[str, Any], name: str, count: int) -> list[timing.Parts]:
-    """One peer's turn."""
+    """What one peer's turn runs."""
     wanted = Shape(**shape)
     return timing.Sampler(_run(wanted.operator, name, _inputs(wanted)))(count)
 

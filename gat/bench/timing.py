@@ -78,11 +78,14 @@ def median(samples: list[float]) -> float:
 
 
 def _loops(run: Run) -> int:
-    """How many runs make a sample."""
-    run()
-    start = time.perf_counter()
-    run()
-    return max(1, min(1000, round(SHORTEST / max(time.perf_counter() - start, 1e-6))))
+    """How many runs make a sample; the first, which warms up, tells enough of a long one."""
+    for _ in range(2):
+        start = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - start
+        if seconds > 10 * SHORTEST:
+            return 1
+    return max(1, min(1000, round(SHORTEST / max(seconds, 1e-6))))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from gat.bench import child, memory, process, timing
+from gat.bench import child, layer, memory, process, timing
 from gat.errors import DoesNotFitError, InputError
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="malloc's settings are of glibc")
@@ -103,8 +103,8 @@ def test_peers_take_turns_and_every_sample_is_kept(monkeypatch):
 
     samplers = {name: timing.Sampler(run(name)) for name in "ab"}
     samples = timing.take_turns(samplers, repeats=3)
-    # Two runs each before the first sample: one warms up, one says how many make a sample.
-    assert order == [*"aaa", *"bbb", *"abab"]
+    # One run each warms up, and is long enough to say that one makes a sample.
+    assert order == [*"aa", *"bb", *"abab"]
     assert samples["a"]["forward"] == [0.5] * 3
     assert samples["b"]["backward"] == [0.25] * 3
     assert len(samples["b"]["together"]) == 3
@@ -137,6 +137,24 @@ def test_turns_of_several_samples():
     assert order == [("a", 2), ("b", 2), ("a", 2), ("b", 2), ("a", 3), ("b", 3)]
     assert samples["a"]["all"] == [1.0, 1.0, 3.0, 3.0, 5.0, 5.0, 5.0]
     assert len(timing.take_turns({"a": taker("a")}, repeats=2, rounds=3)["a"]["all"]) == 2
+
+
+def test_a_peer_that_fits_only_once_gets_a_process_for_each_sample(monkeypatch):
+    turns = []
+
+    def run(function, arguments, **how):
+        turns.append(arguments["count"])
+        if arguments["count"] > most:
+            raise DoesNotFitError("memory in pieces")
+        return [{"all": 0.5}] * arguments["count"]
+
+    monkeypatch.setattr(process, "run", run)
+    most = 1
+    assert layer._turn({"name": "a"}, 3) == [{"all": 0.5}] * 3
+    assert turns == [3, 1, 1, 1]
+    most = 0
+    with pytest.raises(DoesNotFitError, match="in pieces"):
+        layer._turn({"name": "a"}, 3)
 
 
 @LINUX
