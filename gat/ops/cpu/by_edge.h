@@ -11,6 +11,7 @@ template <class T, int H>
 class ByEdge {
   using A = Arithmetic<T>;
   static_assert(LANES % H == 0, "vectors hold whole edges");
+  static_assert(H * QUAD >= LANES, "a block's rows are all asked for");
   static constexpr int EDGES = LANES / H;
 
  public:
@@ -129,7 +130,7 @@ void forward_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own, Rows<
     for (int l = 0; l < LANES; ++l) top[l] = -INFINITE<A>, total[l] = 0;
     for (int64_t c = 0; c < H * C; ++c) sum[c] = 0;
     for_blocks(edges, row, task.numbered, [&](const Block& block) {
-      const Ends<T> ends(block, task.value);
+      const Ends<T, false> ends(block, task.value);
       const int64_t all = Lanes::filled(block.n);
       for (int k = 0; k < block.n; ++k) {
         const T* from = other[block.col[k]];
@@ -147,8 +148,10 @@ void forward_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own, Rows<
         by_edge.keep(block, kept);
         for (int64_t at = 0; at < all; ++at) s[at] *= kept[at];
       }
-      for (int h = 0; h < H; ++h)
+      for (int h = 0; h < H; ++h) {
+        ask_rows(block, h, task.value);
         add_rows<H>(block.n, s + h, ends, h * C, C, sum + h * C);
+      }
     });
     Lanes::across(total, [](A a, A b) { return a + b; });
     A inverse[LANES];
@@ -224,7 +227,8 @@ void backward_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own,
       sum[c] = 0;
     }
     for_blocks(edges, row, task.numbered, [&](const Block& block) {
-      const Ends<T> ends(block, grad_out);
+      targets.ask(block);
+      const Ends<T, false> ends(block, grad_out);
       const int64_t n = int64_t(block.n) * H, all = Lanes::filled(block.n);
       for (int k = 0; k < block.n; ++k) {
         const A* of = targets.top(block.col[k]);
@@ -239,7 +243,7 @@ void backward_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own,
       for (int64_t at = 0; at < all; at += LANES)
         weigh_lanes(s + at, top + at, inverse + at, kept + at, scale, weight + at, w + at);
       for (int h = 0; h < H; ++h) {
-        targets.ask(block, h, H);
+        ask_rows(block, h, grad_out);
         prefetch(task.value[row + 1] + h * C, C);
         meet_rows<true, H>(block.n, value + h * C, w + h, ends, h * C, C, da + h, sum + h * C);
       }

@@ -118,7 +118,7 @@ template <class T, bool Ask = true>
 struct Ends {
   const T *row[LANES], *next[LANES];
 
-    Ends(const Block& block, Rows<T> rows) {
+  Ends(const Block& block, Rows<T> rows) {
     for (int k = 0; k < block.n; ++k) {
       row[k] = rows[block.col[k]];
       next[k] = Ask ? rows[block.next[k]] : nullptr;
@@ -131,6 +131,16 @@ struct Ends {
 
 // Four edges at a time, so that sums are loaded and stored once for four rows.
 constexpr int QUAD = 4;
+
+// Asks memory for the next rows, four of them whole at a time: line after line of all four, so that
+// their pages are looked up side by side.
+template <class T>
+inline void ask_rows(const Block& block, int64_t quad, Rows<T> rows) {
+  const int64_t first = quad * QUAD, last = first + QUAD < block.n ? first + QUAD : block.n;
+  for (int64_t at = 0; at < rows.stride; at += 64 / int64_t(sizeof(T)))
+    for (int64_t k = first; k < last; ++k)
+      __builtin_prefetch(rows[block.next[k]] + at, 0, 2);
+}
 
 // sum[c] += w[k] * row(k)[c] over n edges, for the head whose channels start at `offset`. The
 // weights are `Step` apart.

@@ -197,12 +197,10 @@ struct Targets {
   A* delta(int64_t row) const { return top(row) + 2 * heads; }
   A* term(int64_t row) const { return top(row) + 3 * heads; }
 
-  // Asks memory for the next edges' targets, one of `shares` at a time: memory answers so many at
-  // once.
-  void ask(const Block& block, int64_t share, int64_t shares) const {
-    const int64_t end = (share + 1) * LANES / shares;
-    for (int64_t k = share * LANES / shares; k < end; ++k)
-      prefetch(top(block.next[k]), KINDS * heads);
+  // Asks memory for the next edges' targets; before their rows are asked for, which the processor
+  // would rather forget than wait with.
+  void ask(const Block& block) const {
+    for (int k = 0; k < block.n; ++k) prefetch(top(block.next[k]), KINDS * heads);
   }
 };
 
@@ -339,12 +337,12 @@ void backward_sources(const Task<T>& task, const Edges& edges, Score score,
     }
     for_blocks(edges, row, task.numbered,
                [&](const Block& block) {
+                 targets.ask(block);
                  const Ends<T> ends(block, grad_out);
                  lanes.gather(block, targets);
                  score.scores(block, b.s);
                  mask_rest(block, H, b.s);
                  for (int64_t h = 0; h < H; ++h) {
-                   targets.ask(block, h, H);
                    prefetch(task.value[row + 1] + h * C, C);
                    A kept[LANES], da[LANES] = {}, w[LANES];
                    const A *s = b.s + h * LANES, *top = lanes.top + h * LANES;
