@@ -97,6 +97,26 @@ def test_a_peer_that_does_not_fit_is_left_out_of_the_figures(monkeypatch, at_hom
 
 
 @pytest.mark.usefixtures("at_home")
+def test_a_peer_that_does_not_fit_under_one_malloc_keeps_its_figures_under_the_other(monkeypatch):
+    samples, timed = layer.samples, 0
+
+    def short(shape, name, count):
+        nonlocal timed
+        timed += name == "pyg"
+        if name == "pyg" and timed > 1:
+            raise DoesNotFitError("memory in pieces")
+        return samples(shape, name, count)
+
+    monkeypatch.setattr(layer, "samples", short)
+    (case,) = layer.measure_layer(TINY, Plan(("gat", "pyg"), 1, 1, ("default", "kept"))).cases
+    assert case.absent == {"pyg": "did not fit in memory, malloc kept"}
+    taken = [(figure.peer, figure.malloc) for figure in case.figures]
+    assert taken == [("gat", "default"), ("pyg", "default"), ("gat", "kept")]
+    assert case.times_faster("gat", "pyg", "default") > 0
+    assert case.times_faster("gat", "pyg", "kept") is None
+
+
+@pytest.mark.usefixtures("at_home")
 def test_scaling_has_a_case_per_graph():
     plan = Plan(("gat",), repeats=1, threads=1, malloc=("kept",))
     found = layer.measure_scaling(Shape("gat", 1, 2), plan, ("tiny", "karate"))
