@@ -46,7 +46,7 @@ def graph(name: str) -> Graph:
 def inputs(
     operator: str, on: Graph, heads: int, channels: int, dtype: torch.dtype = torch.float64
 ) -> dict[str, Tensor]:
-    """Every tensor argument of an operator or a step, edge terms included."""
+    """Every tensor argument of an operator or a step in its order, edge terms included."""
     S, D, E, H, C = on.num_src, on.num_dst, on.num_edges, heads, channels
     shapes: dict[str, dict[str, tuple[int, ...]]] = {
         "additive_scores": {"score_src": (S, H), "score_dst": (D, H), "score_edge": (E, H)},
@@ -57,7 +57,8 @@ def inputs(
     }
     shapes["additive"] = {"value": (S, H, C)} | shapes["additive_scores"]
     shapes["gatv2"] = shapes["gatv2_scores"]
-    shapes["dot"] = shapes["dot_scores"] | {"value": (S, H, C), "edge_value": (E, H, C)}
+    shapes["dot"] = {"query": (D, H, C), "key": (S, H, C), "value": (S, H, C)}
+    shapes["dot"] |= {"edge_key": (E, H, C), "edge_value": (E, H, C)}
     return {
         name: torch.randn(shape, dtype=torch.float64).to(dtype)
         for name, shape in shapes[operator].items()
