@@ -123,7 +123,13 @@ TARGETS: dict[str, Target] = {
         Shape("dot", 8, 32, fraction=0.4), f"dot 8x32, arxiv-size, {PART}", (Faster(5),)
     ),
     "epoch-cora": _epoch(
-        "cora", "epoch of the paper's GAT on Cora", Faster(12, malloc="default"), "gat,pyg"
+        "cora",
+        "epoch of the paper's GAT on Cora",
+        Faster(12, malloc="default"),
+        "gat,pyg",
+        note="From run to run 8 to 13.5 times: ours is some fifty short parallel passes, which "
+        "wait whenever this virtual machine's two cores do not run together; PyG's is mostly one "
+        "serial draw of dropout, which does not.",
     ),
     "epoch-citeseer": _epoch(
         "citeseer", "epoch of the paper's GAT on Citeseer", Faster(20, malloc="default"), "gat,pyg"
