@@ -77,8 +77,9 @@ class Plan:
             arguments = {**what, "names": present, "repeats": self.repeats}
             answer = self._run(f"{kind}.times", arguments, mode)
             figures += [Figure(peer=p, malloc=mode, parts=s) for p, s in answer["samples"].items()]
-            for peer in answer.get("absent", ()):
-                absent[peer] = f"did not fit in memory, malloc {mode}"
+            for peer in present:
+                if peer not in answer["samples"]:
+                    absent[peer] = f"did not fit in memory, malloc {mode}"
             if answer.get("bandwidth"):
                 bandwidth.append(Bandwidth(malloc=mode, **answer["bandwidth"]))
         return Case(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,31 +81,15 @@ def check(shape: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def times(shape: dict[str, Any], names: list[str], repeats: int) -> dict[str, Any]:
-    """Seconds of each peer, taken in turn, peers that do not fit, and this machine's bandwidth.
+    """Seconds of each peer that fits, taken in turn, and the bandwidth of this machine after them.
 
     Each turn is a process of its own: with freed memory kept, two peers would not fit beside each
     other, and in one heap what one leaves behind would be in the other's way.
     """
-
-    too_large = set()
-
-    def taker(name: str) -> timing.Taker:
-        def take(count: int) -> list[timing.Parts]:
-            try:
-                return [] if name in too_large else _turn({"shape": shape, "name": name}, count)
-            except DoesNotFitError:
-                too_large.add(name)
-                return []
-
-        return take
-
-    samples = timing.take_turns({name: taker(name) for name in names}, repeats, ROUNDS)
+    takers = {name: partial(_turn, {"shape": shape, "name": name}) for name in names}
+    samples = timing.take_turns(takers, repeats, ROUNDS)
     wanted = Shape(**shape)
-    return {
-        "samples": {name: found for name, found in samples.items() if name not in too_large},
-        "absent": sorted(too_large),
-        "bandwidth": _bandwidth(_inputs(wanted), wanted),
-    }
+    return {"samples": samples, "bandwidth": _bandwidth(_inputs(wanted), wanted)}
 
 
 def _turn(given: dict[str, Any], count: int) -> list[timing.Parts]:

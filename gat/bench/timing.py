@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from torch import Tensor
 from torch.autograd import grad
 
+from gat.errors import DoesNotFitError
+
 __all__ = ["Parts", "Run", "Sampler", "Taker", "backward_too", "median", "take_turns"]
 
 # Seconds of each part of one run, in order; "together" is timed from outside.
@@ -47,14 +49,19 @@ def take_turns(
 ) -> dict[str, dict[str, list[float]]]:
     """``repeats`` samples of each, in as many rounds or in ``rounds``, of several samples each.
 
-    Returns seconds: {name: {part: samples}}.
+    Returns seconds: {name: {part: samples}}, without those that raised DoesNotFitError at any turn.
     """
     rounds = min(rounds or repeats, repeats)
     samples: dict[str, dict[str, list[float]]] = {name: {} for name in samplers}
     for done in range(rounds):
         count = repeats * (done + 1) // rounds - repeats * done // rounds
-        for name, sample in samplers.items():
-            for parts in sample(count):
+        for name in list(samples):
+            try:
+                taken = samplers[name](count)
+            except DoesNotFitError:
+                del samples[name]
+                continue
+            for parts in taken:
                 for part, seconds in parts.items():
                     samples[name].setdefault(part, []).append(seconds)
     return samples

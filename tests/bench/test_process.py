@@ -139,6 +139,23 @@ def test_turns_of_several_samples():
     assert len(timing.take_turns({"a": taker("a")}, repeats=2, rounds=3)["a"]["all"]) == 2
 
 
+def test_a_peer_that_does_not_fit_at_a_later_turn_is_left_out_and_the_others_go_on():
+    order = []
+
+    def taker(name):
+        def take(count):
+            order.append(name)
+            if name == "a" and order.count("a") == 2:
+                raise DoesNotFitError("memory in pieces")
+            return [{"all": 0.5}] * count
+
+        return take
+
+    samples = timing.take_turns({name: taker(name) for name in "ab"}, repeats=3)
+    assert order == [*"abab", "b"]
+    assert samples == {"b": {"all": [0.5] * 3}}
+
+
 def test_a_peer_that_fits_only_once_gets_a_process_for_each_sample(monkeypatch):
     turns = []
 
