@@ -6,6 +6,7 @@ import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.typing import OptPairTensor, OptTensor
 
+from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.features import project
 from gat.nn.head_scores import head_scores
 from gat.nn.pyg import AttentionMixin, check_features, extend_signature
@@ -38,46 +39,52 @@ class GATConv(AttentionMixin, pyg.GATConv):
         """Attend over the edges.
 
         x [N, in_channels], or a pair ([num_src, .], [num_dst, .] or None) for a bipartite graph,
-        dense or torch sparse CSR; edge_index as `gat.graph.read_edges` takes it, or a Graph;
-        edge_attr [E, edge_dim] in the caller's edge order.
+        dense or torch sparse CSR; dense ones may be [B, N, .], a batch on one graph. edge_index
+        as `gat.graph.read_edges` takes it, or a Graph; edge_attr [E, edge_dim] in the caller's edge
+        order.
 
         Returns [num_dst, heads * out_channels] ([num_dst, out_channels] if not ``concat``), with
         ``return_attention_weights`` also (edges, weights [E', heads]): the edges attended over,
-        self-loops last, and the weights used, after dropout.
+        self-loops last, and the weights used, after dropout. Of a batch: [B, num_dst, .] and
+        [B, E', heads].
         """
         if self._goes_pygs_way(edge_index):
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights)
         x_src, x_dst = check_features(self, x)
         graph = self._graph(edge_index, x_src, x_dst, size)
         residual = None if self.res is None or x_dst is None else project(self.res, x_dst)
+        batch = batch_size(x_src)
         src, dst = self._project(x_src, x_dst)
-        score_src, score_dst = self._scores(src, dst)
+        score_src, score_dst = self._scores(src, dst, batch)
         edge = self._edge_features(graph, edge_index, edge_attr)
         result = additive_attention(
             graph,
             self._values(graph, src),
             score_src,
             score_dst,
-            None if edge is None else (edge * self.att_edge).sum(-1),
+            None if edge is None else repeat_heads((edge * self.att_edge).sum(-1), batch),
             negative_slope=self.negative_slope,
             dropout=self.dropout if self.training else 0.0,
             return_weights=bool(return_attention_weights),
         )
-        return self._finish(graph, edge_index, result, residual)
+        return self._finish(graph, edge_index, result, residual, batch)
 
-    def _scores(self, src: Tensor, dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _scores(
+        self, src: Tensor, dst: Tensor | None, batch: int | None
+    ) -> tuple[Tensor, Tensor | None]:
         """What source and target add to an edge's score, [., H] each."""
+        att_src, att_dst = repeat_heads(self.att_src, batch), repeat_heads(self.att_dst, batch)
         if dst is src:
-            score_src, score_dst = head_scores(src, self.att_src, self.att_dst)
+            score_src, score_dst = head_scores(src, att_src, att_dst)
             return score_src, score_dst
-        (score_src,) = head_scores(src, self.att_src)
-        return score_src, None if dst is None else head_scores(dst, self.att_dst)[0]
+        (score_src,) = head_scores(src, att_src)
+        return score_src, None if dst is None else head_scores(dst, att_dst)[0]
 
     def _project(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Both node sets' features projected to [., H, C]; one product where they are one set."""
-        shape = (-1, self.heads, self.out_channels)
+        """Both node sets' features projected to [., H, C] ([., B*H, C] of a batch); one product
+        where they are one set."""
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin,) * 2
-        src = project(lin_src, x_src).view(shape)
+        src = split_heads(project(lin_src, x_src), self.heads)
         if x_dst is None or (x_dst is x_src and lin_src is lin_dst):
             return src, None if x_dst is None else src
-        return src, project(lin_dst, x_dst).view(shape)
+        return src, split_heads(project(lin_dst, x_dst), self.heads)

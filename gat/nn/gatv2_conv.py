@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.typing import OptTensor, PairTensor
 
 from gat.errors import InputError
+from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.features import project
 from gat.nn.pyg import AttentionMixin, check_features, extend_signature
 from gat.ops import gatv2_attention
@@ -42,22 +43,22 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
             raise InputError("GATv2Conv scores every target: x must be a tensor or a full pair")
         graph = self._graph(edge_index, x_src, x_dst)
         residual = None if self.res is None else project(self.res, x_dst)
-        shape = (-1, self.heads, self.out_channels)
-        key = project(self.lin_l, x_src).view(shape)
+        batch = batch_size(x_src)
+        key = split_heads(project(self.lin_l, x_src), self.heads)
         shared = self.lin_r is self.lin_l and x_dst is x_src
-        query = key if shared else project(self.lin_r, x_dst).view(shape)
+        query = key if shared else split_heads(project(self.lin_r, x_dst), self.heads)
         result = gatv2_attention(
             graph,
             key,
             query,
-            self.att.squeeze(0),
-            self._edge_features(graph, edge_index, edge_attr),
+            repeat_heads(self.att.squeeze(0), batch, dim=0),
+            repeat_heads(self._edge_features(graph, edge_index, edge_attr), batch),
             value=self._values(graph, key),
             negative_slope=self.negative_slope,
             dropout=self.dropout if self.training else 0.0,
             return_weights=bool(return_attention_weights),
         )
-        return self._finish(graph, edge_index, result, residual)
+        return self._finish(graph, edge_index, result, residual, batch)
 
     def _refuse_edge_features(self, edge_attr: Tensor) -> None:
         raise InputError(

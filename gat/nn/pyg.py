@@ -17,15 +17,12 @@ from torch_geometric.utils.sparse import set_sparse_value
 
 from gat.errors import InputError
 from gat.graph import Graph, graph_of, loop_features
+from gat.nn.batched import batch_size, split_batch
 from gat.nn.dropout import dropout
 from gat.notices import warn_once
 from gat.ops.dropout import check_probability
 
-__all__ = [
-    "AttentionMixin",
-    "check_features",
-    "extend_signature",
-]
+__all__ = ["AttentionMixin", "DropIn", "check_features", "extend_signature"]
 
 # Methods of message passing that a subclass, or an instance, may replace.
 STEPS = ("message", "edge_update", "aggregate", "update", "message_and_aggregate")
@@ -50,17 +47,15 @@ def extend_signature(base: type) -> Callable[[type], type]:
     return decorate
 
 
-class AttentionMixin(MessagePassing):
-    """Steps every drop-in takes around its operator; PyG's class supplies the parameters.
+class DropIn(MessagePassing):
+    """What every drop-in does before and after its operator; PyG's class supplies the parameters.
 
-    Two options of ours beyond PyG's: ``value_dropout`` drops projected features before they are
-    summed (the third dropout of the official GAT code, which leaves the scores alone), and
-    ``symmetric_norm`` scales messages by 1 / sqrt(out-degree of j) and sums by sqrt(in-degree of i)
-    (the OGB arxiv recipe of Wang et al. 2021, "Bag of Tricks for Node Classification with GNNs").
+    It holds no attribute of its own beyond class defaults: `gat.accelerate` turns a PyG layer into
+    a drop-in by changing its class.
     """
 
-    value_dropout: float
-    symmetric_norm: bool
+    # Of layers that know no such option; the others set it.
+    add_self_loops: bool = False
     _overridden: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -73,25 +68,12 @@ class AttentionMixin(MessagePassing):
             if step not in cls._overridden:
                 setattr(cls, step, getattr(MessagePassing, step))
 
-    def __init__(
-        self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        check_probability("value_dropout", value_dropout)
-        check_probability("dropout", self.dropout)
-        self.value_dropout = value_dropout
-        self.symmetric_norm = symmetric_norm
-
     def _goes_pygs_way(self, edge_index: Any) -> bool:
         """Whether only PyG's own path gives what was asked for."""
         why = self._why_pygs_way(edge_index)
         if not why:
             return False
-        ours = {
-            "a gat.Graph": isinstance(edge_index, Graph),
-            "symmetric_norm": self.symmetric_norm,
-            "value_dropout in training": self.training and self.value_dropout > 0,
-        }
+        ours = {"a gat.Graph": isinstance(edge_index, Graph), **self._own_options()}
         refused = [name for name, asked in ours.items() if asked]
         if refused:
             raise InputError(
@@ -99,6 +81,10 @@ class AttentionMixin(MessagePassing):
                 f"cannot; leave out one of the two"
             )
         return True
+
+    def _own_options(self) -> dict[str, bool]:
+        """Options PyG's code does not know, and whether they are asked for."""
+        return {}
 
     def _why_pygs_way(self, edge_index: Any) -> str:
         if self.explain:
@@ -122,7 +108,7 @@ class AttentionMixin(MessagePassing):
                 f"flow={self.flow!r} has no meaning for a gat.Graph, which has its own direction; "
                 f"build the graph with flow={self.flow!r} and the layer without"
             )
-        num_src, num_dst = x_src.size(0), None if x_dst is None else x_dst.size(0)
+        num_src, num_dst = x_src.size(-2), None if x_dst is None else x_dst.size(-2)
         if size is not None:
             num_dst = _check_size(size, num_src, num_dst)
         if num_dst is None:
@@ -130,6 +116,57 @@ class AttentionMixin(MessagePassing):
         return graph_of(
             edge_index, (num_src, num_dst), flow=self.flow, self_loops=self.add_self_loops
         )
+
+    def _with_weights(
+        self, graph: Graph, edge_index: Any, weights: Tensor, batch: int | None = None
+    ) -> tuple[Any, Tensor]:
+        """PyG's second return value: the edges the weights belong to, and the weights [E, H].
+
+        Of a batch the weights are [B, E, H], and the edges of a sparse matrix an edge_index too.
+        """
+        weights, sparse = split_batch(weights, batch), is_torch_sparse_tensor(edge_index)
+        if sparse and batch is None:
+            if not self.add_self_loops:
+                return set_sparse_value(edge_index, weights), weights
+            weights = graph.to_sorted(weights)
+            return _csr(graph, weights, edge_index.layout), weights
+        if not self.add_self_loops and not sparse and not isinstance(edge_index, Graph):
+            return edge_index, weights
+        # A copy: the graph's own is remembered, and the caller may write into what it is given.
+        edges = graph.edge_index.clone()
+        if self.flow != "source_to_target":
+            edges = edges.flip(0)
+        if isinstance(edge_index, EdgeIndex):
+            edges = EdgeIndex(edges, sparse_size=edge_index.sparse_size())
+        return edges, weights
+
+
+class AttentionMixin(DropIn):
+    """What GATConv and GATv2Conv share beyond that.
+
+    Two options of ours beyond PyG's: ``value_dropout`` drops projected features before they are
+    summed (the third dropout of the official GAT code, which leaves the scores alone), and
+    ``symmetric_norm`` scales messages by 1 / sqrt(out-degree of j) and sums by sqrt(in-degree of i)
+    (the OGB arxiv recipe of Wang et al. 2021, "Bag of Tricks for Node Classification with GNNs").
+    """
+
+    value_dropout: float = 0.0
+    symmetric_norm: bool = False
+
+    def __init__(
+        self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        check_probability("value_dropout", value_dropout)
+        check_probability("dropout", self.dropout)
+        self.value_dropout = value_dropout
+        self.symmetric_norm = symmetric_norm
+
+    def _own_options(self) -> dict[str, bool]:
+        return {
+            "symmetric_norm": self.symmetric_norm,
+            "value_dropout in training": self.training and self.value_dropout > 0,
+        }
 
     def _edge_features(self, graph: Graph, edge_index: Any, edge_attr: Tensor | None) -> Any:
         """Edge features [E, D] in listed order, loops filled; None if this layer takes none."""
@@ -167,58 +204,60 @@ class AttentionMixin(MessagePassing):
             value = value * scale.view(-1, 1, 1)
         return value
 
-    def _finish(self, graph: Graph, edge_index: Any, result: Any, residual: Tensor | None) -> Any:
+    def _finish(
+        self,
+        graph: Graph,
+        edge_index: Any,
+        result: Any,
+        residual: Tensor | None,
+        batch: int | None,
+    ) -> Any:
         """What the layer returns, of an operator's output, or (output, weights)."""
         if isinstance(result, Tensor):
-            return self._join_heads(graph, result, residual)
+            return self._join_heads(graph, result, residual, batch)
         out, weights = result
-        weighted = self._with_weights(graph, edge_index, weights)
-        return self._join_heads(graph, out, residual), weighted
+        weighted = self._with_weights(graph, edge_index, weights, batch)
+        return self._join_heads(graph, out, residual, batch), weighted
 
-    def _join_heads(self, graph: Graph, out: Tensor, residual: Tensor | None) -> Tensor:
-        """Heads joined, residual and bias added: [num_dst, H*C], or [num_dst, C] averaged."""
+    def _join_heads(
+        self, graph: Graph, out: Tensor, residual: Tensor | None, batch: int | None
+    ) -> Tensor:
+        """Heads joined, residual and bias added: [num_dst, H*C], or [num_dst, C] averaged; of a
+        batch [B, num_dst, ...]."""
         if self.symmetric_norm:
             scale = graph.in_degree.clamp(min=1).sqrt().to(out.dtype)
             out = out * scale.view(-1, 1, 1)
+        out = split_batch(out, batch)
         joined = self.concat or self.heads == 1
-        out = out.flatten(1) if joined else out.mean(dim=1)
+        out = out.flatten(-2) if joined else out.mean(dim=-2)
         if residual is not None:
             out = out + residual
         return out if self.bias is None else out + self.bias
 
-    def _with_weights(self, graph: Graph, edge_index: Any, weights: Tensor) -> tuple[Any, Tensor]:
-        """PyG's second return value: the edges the weights belong to, and the weights [E, H]."""
-        if is_torch_sparse_tensor(edge_index):
-            if not self.add_self_loops:
-                return set_sparse_value(edge_index, weights), weights
-            weights = graph.to_sorted(weights)
-            return _csr(graph, weights, edge_index.layout), weights
-        if not self.add_self_loops and not isinstance(edge_index, Graph):
-            return edge_index, weights
-        # A copy: the graph's own is remembered, and the caller may write into what it is given.
-        edges = graph.edge_index.clone()
-        if self.flow != "source_to_target":
-            edges = edges.flip(0)
-        if isinstance(edge_index, EdgeIndex):
-            edges = EdgeIndex(edges, sparse_size=edge_index.sparse_size())
-        return edges, weights
 
+def check_features(layer: DropIn, x: Any) -> tuple[Tensor, Tensor | None]:
+    """Source and target features of ``x``: the same tensor twice, or the two of a pair.
 
-def check_features(layer: AttentionMixin, x: Any) -> tuple[Tensor, Tensor | None]:
-    """Source and target features of ``x``: the same tensor twice, or the two of a pair."""
+    [N, F] each, or [B, N, F] with the same B: a batch on one graph.
+    """
     x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
     for name, features in (("x", x_src), ("x[1]", x_dst)):
-        if features is not None and features.dim() != 2:
+        if features is not None and features.dim() not in (2, 3):
             raise InputError(
-                f"{type(layer).__name__}: {name} has shape {list(features.shape)}; expected two "
-                f"dimensions, [nodes, channels]"
+                f"{type(layer).__name__}: {name} has shape {list(features.shape)}; expected "
+                f"[nodes, channels], or [batch, nodes, channels] for many on one graph"
             )
+    if x_dst is not None and batch_size(x_src) != batch_size(x_dst):
+        raise InputError(
+            f"{type(layer).__name__}: x has shapes {list(x_src.shape)} and {list(x_dst.shape)}; "
+            f"expected both of one batch, or none"
+        )
     if layer.add_self_loops and x_dst is not None and x_dst is not x_src:
         _warn_bipartite_loops(layer)
     return x_src, x_dst
 
 
-def _warn_bipartite_loops(layer: AttentionMixin) -> None:
+def _warn_bipartite_loops(layer: DropIn) -> None:
     warn_once(
         f"{type(layer).__name__} adds an edge from source i to target i on a bipartite graph. "
         f"That is right where target i is source i (sampled neighbourhoods); elsewhere it "

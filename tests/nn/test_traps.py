@@ -67,8 +67,12 @@ def test_bad_inputs_are_refused_in_words(name):
         layer(x, torch.tensor([[0], [-1]]), edge_attr[:1])
     with pytest.raises(InputError, match="edge_attr has 5 rows; expected one per edge, 211"):
         layer(x, edge_index, edge_attr[:5])
-    with pytest.raises(InputError, match=r"x has shape \[2, 31, 6\]; expected two dimensions"):
-        layer(x.expand(2, 31, 6), edge_index)
+    with pytest.raises(InputError, match=r"x has shape \[31\]; expected \[nodes, channels\], or"):
+        layer(x[:, 0], edge_index)
+    with pytest.raises(
+        InputError, match=r"shapes \[2, 31, 6\] and \[31, 6\]; expected both of one"
+    ):
+        layer((x.expand(2, 31, 6), x), edge_index)
     with pytest.raises(InputError, match="value_dropout is 2"):
         getattr(gat.nn, name)(6, 5, value_dropout=2)
 

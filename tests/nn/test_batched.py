@@ -1,0 +1,67 @@
+"""[B, N, F] features on one graph are B separate calls, for every layer."""
+
+import pytest
+import torch
+
+import gat.nn
+from gat.graph import graph_of
+from tests.nn.twins import EDGE_DIM, features
+
+BATCH = 3
+LAYERS = {
+    name: {"heads": 2, "edge_dim": EDGE_DIM, "residual": True} for name in ("GATConv", "GATv2Conv")
+}
+
+
+@pytest.mark.parametrize("concat", [True, False], ids=["concat", "mean"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_batch_is_separate_calls(name, concat):
+    edge_index, x, edge_attr, _ = features("random")
+    layer = getattr(gat.nn, name)(6, 5, concat=concat, **LAYERS[name]).double()
+    x = torch.randn(BATCH, *x.shape, dtype=x.dtype, requires_grad=True)
+    out, (edges, weights) = layer(x, edge_index, edge_attr, return_attention_weights=True)
+    each = [layer(one, edge_index, edge_attr, return_attention_weights=True) for one in x]
+    expected = torch.stack([one for one, _ in each])
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(weights, torch.stack([one for _, (_, one) in each]))
+    assert torch.equal(edges, each[0][1][0])
+    wanted = [x, *layer.parameters()]
+    scale = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view_as(out)
+    got, want = (torch.autograd.grad((o * scale).sum(), wanted) for o in (out, expected))
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_batch_on_a_bipartite_graph_with_the_weights_scaled(name):
+    edge_index, x, _, num_dst = features("bipartite_wide")
+    layer = getattr(gat.nn, name)(6, 5, 2, add_self_loops=False, symmetric_norm=True).double()
+    x_src = torch.randn(BATCH, *x.shape, dtype=x.dtype)
+    x_dst = torch.randn(BATCH, num_dst, 6, dtype=x.dtype)
+    expected = torch.stack([layer(pair, edge_index) for pair in zip(x_src, x_dst, strict=True)])
+    torch.testing.assert_close(layer((x_src, x_dst), edge_index), expected)
+
+
+@pytest.mark.parametrize("self_loops", [True, False], ids=["loops", "no_loops"])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_weights_of_a_batch_on_a_sparse_matrix_come_with_an_edge_index(self_loops):
+    edge_index, x, _, _ = features("random")
+    edge_index = torch.unique(edge_index, dim=1)
+    matrix = torch.sparse_coo_tensor(edge_index.flip(0), torch.ones(edge_index.size(1)), (31, 31))
+    matrix = matrix.to_sparse_csr()
+    layer = gat.nn.GATConv(6, 5, 2, add_self_loops=self_loops).double()
+    x = torch.randn(BATCH, *x.shape, dtype=x.dtype)
+    _, (edges, weights) = layer(x, matrix, return_attention_weights=True)
+    graph = graph_of(matrix, self_loops=self_loops)
+    assert torch.equal(edges, graph.edge_index)
+    _, (_, expected) = layer(x[1], graph, return_attention_weights=True)
+    torch.testing.assert_close(weights[1], expected)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_each_of_a_batch_drops_weights_of_its_own(name):
+    edge_index, x, _, _ = features("random")
+    layer = getattr(gat.nn, name)(6, 5, 2, dropout=0.5).double()
+    _, (_, weights) = layer(x.expand(2, -1, -1), edge_index, return_attention_weights=True)
+    first, second = weights == 0
+    assert not torch.equal(first, second)
+    assert 0.3 < first.double().mean() < 0.7
