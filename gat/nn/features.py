@@ -17,7 +17,7 @@ from gat.nn.dropout import dropout
 from gat.ops import aggregate
 from gat.ops.backend import is_compiled
 
-__all__ = ["Linear", "drop_features", "linear", "project"]
+__all__ = ["Linear", "drop_features", "is_plain_linear", "linear", "project"]
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -56,7 +56,7 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
 
     A layer with hooks, parametrised or replaced does what its own code says.
     """
-    if x.layout is not torch.strided and _is_plain(module):
+    if x.layout is not torch.strided and is_plain_linear(module):
         return linear(x, module.weight, module.bias)  # type: ignore[arg-type]
     return module(x)
 
@@ -94,7 +94,8 @@ def _is_ours(x: Tensor) -> bool:
     return x.layout is torch.sparse_csr and is_compiled("aggregate", x.device)
 
 
-def _is_plain(module: nn.Module) -> bool:
+def is_plain_linear(module: nn.Module) -> bool:
+    """Whether a layer does no more than a linear layer's product: no hooks, nothing replaced."""
     if type(module) not in (nn.Linear, pyg.Linear) or "forward" in module.__dict__:
         return False
     own = any(getattr(module, name) for name in HOOKS)

@@ -2,15 +2,17 @@
 
 from typing import Any
 
+import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.typing import OptPairTensor, OptTensor
 
 from gat.nn.batched import batch_size, repeat_heads, split_heads
-from gat.nn.features import project
+from gat.nn.features import is_plain_linear, project
 from gat.nn.head_scores import head_scores
 from gat.nn.pyg import AttentionMixin, check_features, extend_signature
 from gat.ops import additive_attention
+from gat.ops.precision import result_dtype
 
 __all__ = ["GATConv"]
 
@@ -48,7 +50,7 @@ class GATConv(AttentionMixin, pyg.GATConv):
         self-loops last, and the weights used, after dropout. Of a batch: [B, num_dst, .] and
         [B, E', heads].
         """
-        if self._goes_pygs_way(edge_index):
+        if self._goes_pygs_way(edge_index, x):
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights)
         x_src, x_dst = check_features(self, x)
         graph = self._graph(edge_index, x_src, x_dst, size)
@@ -56,13 +58,13 @@ class GATConv(AttentionMixin, pyg.GATConv):
         batch = batch_size(x_src)
         src, dst = self._project(x_src, x_dst)
         score_src, score_dst = self._scores(src, dst, batch)
-        edge = self._edge_features(graph, edge_index, edge_attr)
+        edge = self._edge_inputs(graph, edge_index, edge_attr)
         result = additive_attention(
             graph,
             self._values(graph, src),
             score_src,
             score_dst,
-            None if edge is None else repeat_heads((edge * self.att_edge).sum(-1), batch),
+            None if edge is None else repeat_heads(self._edge_scores(edge), batch),
             negative_slope=self.negative_slope,
             dropout=self.dropout if self.training else 0.0,
             return_weights=bool(return_attention_weights),
@@ -79,6 +81,21 @@ class GATConv(AttentionMixin, pyg.GATConv):
             return score_src, score_dst
         (score_src,) = head_scores(src, att_src)
         return score_src, None if dst is None else head_scores(dst, att_dst)[0]
+
+    def _edge_scores(self, edge_attr: Tensor) -> Tensor:
+        """What edge features [E, D] add to the scores, [E, H].
+
+        The projection and the learned vectors are multiplied first, so that no [E, H, C] is made.
+        """
+        if not is_plain_linear(self.lin_edge) or self.lin_edge.bias is not None:
+            edge = self.lin_edge(edge_attr).unflatten(-1, (self.heads, self.out_channels))
+            return (edge * self.att_edge).sum(-1)
+        weight = self.lin_edge.weight.unflatten(0, (self.heads, self.out_channels))
+        folded = (weight * self.att_edge.squeeze(0).unsqueeze(-1)).sum(1)
+        dtype = result_dtype(edge_attr, folded)
+        # As elementwise products would be, also under autocast.
+        with torch.autocast(edge_attr.device.type, enabled=False):
+            return edge_attr.to(dtype) @ folded.to(dtype).t()
 
     def _project(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Both node sets' features projected to [., H, C] ([., B*H, C] of a batch); one product

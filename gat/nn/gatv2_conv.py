@@ -36,7 +36,7 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
         return_attention_weights: bool | None = None,
     ) -> Any:
         """Attend over the edges; arguments and returns as in `gat.nn.GATConv.forward`."""
-        if self._goes_pygs_way(edge_index):
+        if self._goes_pygs_way(edge_index, x):
             return super().forward(x, edge_index, edge_attr, return_attention_weights)
         x_src, x_dst = check_features(self, x)
         if x_dst is None:

@@ -8,21 +8,21 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import is_torch_sparse_tensor
 from torch_geometric.utils.sparse import set_sparse_value
 
-from gat.errors import InputError
+from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph, graph_of, loop_features
 from gat.nn.batched import batch_size, split_batch
 from gat.nn.dropout import dropout
+from gat.nn.edges import as_csr, check_size, known_targets, stored_features
 from gat.notices import warn_once
 from gat.ops.dropout import check_probability
 
-__all__ = ["AttentionMixin", "DropIn", "check_features", "extend_signature"]
+__all__ = ["AttentionMixin", "DropIn", "check_features", "check_one_tensor", "extend_signature"]
 
 # Methods of message passing that a subclass, or an instance, may replace.
 STEPS = ("message", "edge_update", "aggregate", "update", "message_and_aggregate")
@@ -56,11 +56,15 @@ class DropIn(MessagePassing):
 
     # Of layers that know no such option; the others set it.
     add_self_loops: bool = False
+    fill_value: Any = "mean"
+    # Further methods of a layer that its message passing consists of.
+    _own_steps: tuple[str, ...] = ()
     _overridden: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        mine = tuple(step for step in (*STEPS, *GENERATED) if step in cls.__dict__)
+        steps = (*STEPS, *cls._own_steps, *GENERATED)
+        mine = tuple(step for step in steps if step in cls.__dict__)
         cls._overridden = cls._overridden + mine
         # PyG writes a faster `propagate` onto each class at first use, and its explainers go back
         # to the one it found: under a subclass that must be the original, not the parent's.
@@ -68,13 +72,22 @@ class DropIn(MessagePassing):
             if step not in cls._overridden:
                 setattr(cls, step, getattr(MessagePassing, step))
 
-    def _goes_pygs_way(self, edge_index: Any) -> bool:
-        """Whether only PyG's own path gives what was asked for."""
+    def _goes_pygs_way(self, edge_index: Any, x: Any = None, **asked: bool) -> bool:
+        """Whether only PyG's own path gives what was asked for.
+
+        Raises InputError if PyG's path does not know something that was asked for as well: a
+        Graph, a batch of features ``x``, our own options, or what else is named in ``asked``.
+        """
         why = self._why_pygs_way(edge_index)
         if not why:
             return False
-        ours = {"a gat.Graph": isinstance(edge_index, Graph), **self._own_options()}
-        refused = [name for name, asked in ours.items() if asked]
+        ours = {
+            "a gat.Graph": isinstance(edge_index, Graph),
+            "a batch of features": _is_batch(x),
+            **self._own_options(),
+            **asked,
+        }
+        refused = [name for name, wanted in ours.items() if wanted]
         if refused:
             raise InputError(
                 f"{type(self).__name__} {why}, which runs through PyG's code, and {refused[0]} "
@@ -91,7 +104,8 @@ class DropIn(MessagePassing):
             return "is being explained"
         if any(getattr(self, hooks) for hooks in HOOKS):
             return "has hooks inside message passing"
-        if self._overridden or any(step in self.__dict__ for step in STEPS):
+        steps = (*STEPS, *self._own_steps)
+        if self._overridden or any(step in self.__dict__ for step in steps):
             return "has message passing methods overridden"
         if self.aggr not in ("add", "sum"):
             return f"aggregates by {self.aggr!r}"
@@ -110,9 +124,9 @@ class DropIn(MessagePassing):
             )
         num_src, num_dst = x_src.size(-2), None if x_dst is None else x_dst.size(-2)
         if size is not None:
-            num_dst = _check_size(size, num_src, num_dst)
+            num_dst = check_size(size, num_src, num_dst)
         if num_dst is None:
-            num_dst = _known_targets(edge_index, num_src)
+            num_dst = known_targets(edge_index, num_src)
         return graph_of(
             edge_index, (num_src, num_dst), flow=self.flow, self_loops=self.add_self_loops
         )
@@ -129,16 +143,41 @@ class DropIn(MessagePassing):
             if not self.add_self_loops:
                 return set_sparse_value(edge_index, weights), weights
             weights = graph.to_sorted(weights)
-            return _csr(graph, weights, edge_index.layout), weights
-        if not self.add_self_loops and not sparse and not isinstance(edge_index, Graph):
+            return as_csr(graph, weights, edge_index.layout), weights
+        if not self.add_self_loops and not sparse and isinstance(edge_index, Tensor):
             return edge_index, weights
-        # A copy: the graph's own is remembered, and the caller may write into what it is given.
-        edges = graph.edge_index.clone()
-        if self.flow != "source_to_target":
-            edges = edges.flip(0)
+        edges = self._listed_edges(graph)
         if isinstance(edge_index, EdgeIndex):
             edges = EdgeIndex(edges, sparse_size=edge_index.sparse_size())
         return edges, weights
+
+    def _listed_edges(self, graph: Graph) -> Tensor:
+        """The graph's edges [2, E] as this layer's flow writes them.
+
+        A copy: the graph's own is remembered, and the caller may write into what it is given.
+        """
+        edges = graph.edge_index
+        return edges.clone() if self.flow == "source_to_target" else edges.flip(0)
+
+    def _given_features(self, edge_index: Any, edge_attr: Tensor | None) -> Tensor | None:
+        """Edge features as they were passed, or as a sparse matrix holds them."""
+        if edge_attr is None and is_torch_sparse_tensor(edge_index):
+            return stored_features(edge_index)
+        return edge_attr
+
+    def _listed_features(self, graph: Graph, edge_attr: Tensor) -> Tensor:
+        """Edge features [E, D] in listed order, those of loops filled in; [E] counts as [E, 1]."""
+        # PyG fills a loop from the edges that name the node in row 1, whatever the flow.
+        by = "target" if self.flow == "source_to_target" else "source"
+        edge_attr = loop_features(graph, edge_attr, self.fill_value, by=by)
+        return edge_attr.unsqueeze(1) if edge_attr.dim() == 1 else edge_attr
+
+    def _join_heads(self, out: Tensor, batch: int | None) -> Tensor:
+        """What an operator gave, heads joined: [num_dst, H*C], or [num_dst, C] averaged; of a batch
+        [B, num_dst, ...]."""
+        out = split_batch(out, batch)
+        joined = self.concat or self.heads == 1
+        return out.flatten(-2) if joined else out.mean(dim=-2)
 
 
 class AttentionMixin(DropIn):
@@ -168,25 +207,29 @@ class AttentionMixin(DropIn):
             "value_dropout in training": self.training and self.value_dropout > 0,
         }
 
-    def _edge_features(self, graph: Graph, edge_index: Any, edge_attr: Tensor | None) -> Any:
+    def _edge_inputs(
+        self, graph: Graph, edge_index: Any, edge_attr: Tensor | None
+    ) -> Tensor | None:
         """Edge features [E, D] in listed order, loops filled; None if this layer takes none."""
-        if edge_attr is None and is_torch_sparse_tensor(edge_index):
-            edge_attr = _stored_features(edge_index)
-            if edge_attr is None and self.lin_edge is not None:
+        given = self._given_features(edge_index, edge_attr)
+        if given is None:
+            if self.lin_edge is not None and is_torch_sparse_tensor(edge_index):
                 warn_once(
                     f"{type(self).__name__} ignores the scalar values of a sparse matrix, as PyG "
                     f"does. For edge features, pass edge_attr or values of shape [E, edge_dim]"
                 )
-        if edge_attr is None:
             return None
         if self.lin_edge is None:
-            self._refuse_edge_features(edge_attr)
+            self._refuse_edge_features(given)
             return None
-        # PyG fills a loop from the edges that name the node in row 1, whatever the flow.
-        by = "target" if self.flow == "source_to_target" else "source"
-        edge_attr = loop_features(graph, edge_attr, self.fill_value, by=by)
-        edge_attr = edge_attr.unsqueeze(1) if edge_attr.dim() == 1 else edge_attr
-        return self.lin_edge(edge_attr).view(graph.num_edges, self.heads, self.out_channels)
+        return self._listed_features(graph, given)
+
+    def _edge_features(self, graph: Graph, edge_index: Any, edge_attr: Tensor | None) -> Any:
+        """Edge features projected, [E, H, C] in listed order; None if this layer takes none."""
+        inputs = self._edge_inputs(graph, edge_index, edge_attr)
+        if inputs is None:
+            return None
+        return self.lin_edge(inputs).view(graph.num_edges, self.heads, self.out_channels)
 
     def _refuse_edge_features(self, edge_attr: Tensor) -> None:
         """Edge features that the layer was not made for: PyG's GATConv ignores them."""
@@ -214,22 +257,19 @@ class AttentionMixin(DropIn):
     ) -> Any:
         """What the layer returns, of an operator's output, or (output, weights)."""
         if isinstance(result, Tensor):
-            return self._join_heads(graph, result, residual, batch)
+            return self._complete(graph, result, residual, batch)
         out, weights = result
         weighted = self._with_weights(graph, edge_index, weights, batch)
-        return self._join_heads(graph, out, residual, batch), weighted
+        return self._complete(graph, out, residual, batch), weighted
 
-    def _join_heads(
+    def _complete(
         self, graph: Graph, out: Tensor, residual: Tensor | None, batch: int | None
     ) -> Tensor:
-        """Heads joined, residual and bias added: [num_dst, H*C], or [num_dst, C] averaged; of a
-        batch [B, num_dst, ...]."""
+        """An operator's output scaled, heads joined, residual and bias added."""
         if self.symmetric_norm:
             scale = graph.in_degree.clamp(min=1).sqrt().to(out.dtype)
             out = out * scale.view(-1, 1, 1)
-        out = split_batch(out, batch)
-        joined = self.concat or self.heads == 1
-        out = out.flatten(-2) if joined else out.mean(dim=-2)
+        out = self._join_heads(out, batch)
         if residual is not None:
             out = out + residual
         return out if self.bias is None else out + self.bias
@@ -257,50 +297,24 @@ def check_features(layer: DropIn, x: Any) -> tuple[Tensor, Tensor | None]:
     return x_src, x_dst
 
 
+def check_one_tensor(layer: DropIn, x: Any) -> None:
+    """Refuse features that are no tensor [N, F] or [B, N, F]: for layers that take no pair."""
+    if not isinstance(x, Tensor):
+        raise ArgumentTypeError(
+            f"{type(layer).__name__}: x is of type {type(x).__name__}; expected one tensor "
+            f"[nodes, channels], since sources and targets are the same nodes"
+        )
+    check_features(layer, x)
+
+
+def _is_batch(x: Any) -> bool:
+    first = x[0] if isinstance(x, tuple | list) else x
+    return isinstance(first, Tensor) and batch_size(first) is not None
+
+
 def _warn_bipartite_loops(layer: DropIn) -> None:
     warn_once(
         f"{type(layer).__name__} adds an edge from source i to target i on a bipartite graph. "
         f"That is right where target i is source i (sampled neighbourhoods); elsewhere it "
         f"invents edges: make the layer with add_self_loops=False"
     )
-
-
-def _check_size(size: Any, num_src: int, num_dst: int | None) -> int | None:
-    """The number of targets by ``size``, whose entries may be None, and the features."""
-    src, dst = size
-    if src not in (None, num_src) or (None not in (dst, num_dst) and dst != num_dst):
-        raise InputError(
-            f"size is {tuple(size)}, but the features have {num_src} source rows"
-            + ("" if num_dst is None else f" and {num_dst} target rows")
-        )
-    return num_dst if dst is None else dst
-
-
-def _stored_features(matrix: Tensor) -> Tensor | None:
-    """Edge features held as the values [E, D] of a sparse matrix; None if it holds scalars."""
-    if matrix.layout is torch.sparse_coo and matrix.dense_dim() and not matrix.is_coalesced():
-        raise InputError(
-            "edge features in an uncoalesced sparse matrix have no order; pass matrix.coalesce()"
-        )
-    return matrix.values() if matrix.dense_dim() else None
-
-
-def _known_targets(edge_index: Any, num_src: int) -> int:
-    """How many targets the edges themselves speak of; else as many as sources."""
-    if isinstance(edge_index, Graph):
-        return edge_index.num_dst
-    if is_torch_sparse_tensor(edge_index):
-        return edge_index.size(0)
-    if isinstance(edge_index, EdgeIndex):
-        return edge_index.sparse_size(1) or num_src
-    return num_src
-
-
-def _csr(graph: Graph, weights: Tensor, layout: Any) -> Tensor:
-    matrix = torch.sparse_csr_tensor(
-        graph.rowptr.clone(),
-        graph.col.clone(),
-        weights,
-        (graph.num_dst, graph.num_src, *weights.shape[1:]),
-    )
-    return matrix.to_sparse_coo() if layout is torch.sparse_coo else matrix
