@@ -287,6 +287,11 @@ def check_features(layer: DropIn, x: Any) -> tuple[Tensor, Tensor | None]:
                 f"{type(layer).__name__}: {name} has shape {list(features.shape)}; expected "
                 f"[nodes, channels], or [batch, nodes, channels] for many on one graph"
             )
+    if batch_size(x_src) == 0:
+        raise InputError(
+            f"{type(layer).__name__}: x has shape {list(x_src.shape)}, a batch of no features; "
+            f"expected at least one"
+        )
     if x_dst is not None and batch_size(x_src) != batch_size(x_dst):
         raise InputError(
             f"{type(layer).__name__}: x has shapes {list(x_src.shape)} and {list(x_dst.shape)}; "
