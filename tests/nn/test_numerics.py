@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import gat
 from gat.graph import Graph
 from tests.nn.twins import EDGE_DIM, LOOPED, NAMES, features, options_of, ours, twins, with_weights
 
@@ -72,3 +73,20 @@ def test_compiled_layer_sorts_once_and_a_graph_compiles_in_one_piece(name, monke
         cold = cold.with_self_loops()
     whole = torch.compile(layer, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(whole(x, cold), expected)
+
+
+@pytest.mark.parametrize("backend", ["reference", "blockwise"])
+@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
+def test_every_backend_computes_the_same(name, options, backend):
+    edge_index, x, edge_attr, _ = features("loops_and_duplicates")
+    rest = [edge_attr] if "edge_dim" in options else []
+    layer = ours(name, 6, 5, heads=2, dropout=0.4, **options).train()
+    others = [torch.tensor([[0, 1], [2, 2]])] if name == "SuperGATConv" else []
+    results = []
+    for chosen in (None, backend):
+        torch.manual_seed(8)
+        with gat.use_backend(chosen or "auto"):
+            out = layer(x, edge_index, *rest, *others)
+            grads = torch.autograd.grad(out.square().sum(), list(layer.parameters()))
+        results.append((out, grads))
+    torch.testing.assert_close(results[1], results[0])
