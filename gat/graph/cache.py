@@ -18,7 +18,7 @@ from gat.errors import InputError
 from gat.graph.door import Sizes, as_pair, read_edges
 from gat.graph.structure import Graph
 
-__all__ = ["graph_of", "remember"]
+__all__ = ["graph_of", "remember", "stamp"]
 
 _REMEMBERED = WeakTensorKeyDictionary()
 # Of a sparse matrix, which says itself how large it is: see the key in `_remembered`.
@@ -47,9 +47,9 @@ def graph_of(
 @torch.compiler.disable
 def remember(matrix: Tensor, graph: Graph) -> None:
     """Let `graph_of` give ``graph`` for a sparse ``matrix`` that was made with its structure."""
-    stamp = _stamp(matrix)
-    if stamp is not None:
-        _REMEMBERED[matrix] = (stamp, {(*NO_SIZES, "source_to_target", False): graph})
+    now = stamp(matrix)
+    if now is not None:
+        _REMEMBERED[matrix] = (now, {(*NO_SIZES, "source_to_target", False): graph})
 
 
 # Traced, the sort would be part of the compiled code and run at every call.
@@ -61,12 +61,12 @@ def _remembered(
     wrapped = isinstance(edges, EdgeIndex)
     tensor = edges.as_tensor() if wrapped else edges
     key = (sizes, edges.sparse_size() if wrapped else None, flow, self_loops)
-    stamp = _stamp(tensor)
-    if stamp is None:
+    now = stamp(tensor)
+    if now is None:
         return _build(edges, sizes, flow, self_loops)
     entry = _REMEMBERED.get(tensor)
-    if entry is None or entry[0] != stamp:
-        entry = (stamp, {})
+    if entry is None or entry[0] != now:
+        entry = (now, {})
         _REMEMBERED[tensor] = entry
     graph = entry[1].get(key)
     if graph is None:
@@ -80,7 +80,7 @@ def _build(edges: Any, sizes: Sizes, flow: str, self_loops: bool) -> Graph:
         return Graph.from_edge_list(read_edges(edges, sizes, flow=flow), self_loops=self_loops)
 
 
-def _stamp(edges: Any) -> tuple | None:
+def stamp(edges: Any) -> tuple | None:
     """What changes when the tensor's values may have; None if that cannot be known."""
     if not isinstance(edges, Tensor) or edges.is_inference():
         return None

@@ -1,0 +1,238 @@
+"""RGATConv: PyTorch Geometric's layer of that name, computed by `gat.ops` over (relation, node)
+pairs, so that no edge gets a copy of its relation's weights."""
+
+from typing import Any
+
+import torch
+import torch_geometric.nn as pyg
+from torch import Tensor, nn
+from torch_geometric.typing import OptTensor
+from torch_geometric.utils import is_torch_sparse_tensor
+
+from gat.errors import InputError
+from gat.graph import Graph
+from gat.graph.door import check_range
+from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
+from gat.nn.features import is_plain_linear
+from gat.nn.pyg import DropIn, check_features
+from gat.nn.relations import Relations, by_relation, relations_of
+from gat.ops import additive_attention, additive_scores, aggregate, draw_seed, segment_softmax
+from gat.ops.dropout import dropout_factor
+
+__all__ = ["RGATConv"]
+
+# The four ways of preserving cardinality of Zhang and Xie 2020; with one of them nothing is dropped.
+MODS = ("additive", "scaled", "f-additive", "f-scaled")
+
+
+class RGATConv(DropIn, pyg.RGATConv):
+    """The relational layer of Busbridge et al. 2019 ("Relational Graph Attention Networks",
+    section 2), with the cardinality preservation of Zhang and Xie 2020 ("Improving Attention
+    Mechanism in Graph Neural Networks via Cardinality Preservation": Additive, Scaled and their
+    fixed-weight forms).
+
+    A drop-in for `torch_geometric.nn.RGATConv`: the same parameters, ``state_dict``, options and
+    returns; see there for those. Two things its documentation promises work here only: node numbers
+    for features, and the relations as values of a sparse matrix. ``l2``, which PyG leaves
+    uninitialised, starts at 1 / out_channels. ``edge_index`` may also be a `gat.Graph`.
+    """
+
+    # PyG reads these from its own class's source, which it does not find under a same-named one.
+    propagate_type = {"x": Tensor, "edge_type": OptTensor, "edge_attr": OptTensor}  # noqa: RUF012
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.constant_(self.l2, 1 / self.out_channels)
+
+    def forward(
+        self,
+        x: Any,
+        edge_index: Any,
+        edge_type: Any = None,
+        edge_attr: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        return_attention_weights: bool | None = None,
+    ) -> Any:
+        """Attend over the edges.
+
+        x [N, in_channels]; or int64 node numbers [N], which choose rows of the relations' weights;
+        or a pair ([num_src, .], [num_dst, .]); or [B, N, in_channels], a batch on one graph.
+        edge_index as `gat.graph.read_edges` takes it, or a Graph; edge_type the relation of each
+        edge, int64 [E], or `gat.nn.relations.Relations`; None for a sparse matrix whose values they
+        are. edge_attr [E, edge_dim], or [E] if that is 1. Both in the caller's edge order (of a
+        Graph in listed order).
+
+        Returns [num_dst, heads * dim * out_channels] ([num_dst, dim * out_channels] if not
+        ``concat``); if ``return_attention_weights`` is True or False also (edges, weights
+        [E, heads * dim]), the weights before dropout and ``mod``. Of a batch: [B, num_dst, .] and
+        [B, E, .].
+        """
+        if self._goes_pygs_way(edge_index):
+            _refuse_relations(edge_type)
+            options = (edge_attr, size, return_attention_weights)
+            return super().forward(x, edge_index, edge_type, *options)
+        x_src, x_dst = self._check_input(x)
+        graph = self._graph(edge_index, *_rows_of(x_src, x_dst), size)
+        relations = self._relations(graph, edge_index, edge_type)
+        batch = batch_size(x_src)
+        weight = self._weight()
+        value = by_relation(x_src, relations.source, weight)
+        # [P, H*dim] at each end; the query's product runs in these few channels, W_r @ q folded.
+        key = _by_head(value @ self.k, batch)
+        query = _by_head(by_relation(x_dst, relations.target, _fold(weight, self.q)), batch)
+        value = split_heads(value, self.heads).repeat_interleave(self.dim, dim=1)
+        edge = repeat_heads(self._edge_term(graph, edge_index, edge_attr), batch)
+        returns = isinstance(return_attention_weights, bool)
+        out, weights = self._attend(relations, value, key, query, edge, returns)
+        out = self._join(split_batch(out, batch))
+        return (out, self._with_weights(graph, edge_index, weights, batch)) if returns else out
+
+    def _check_input(self, x: Any) -> tuple[Tensor, Tensor]:
+        if isinstance(x, Tensor) and x.dim() == 1:
+            self._check_numbers(x)
+            return x, x
+        x_src, x_dst = check_features(self, x)
+        if x_dst is None:
+            raise InputError("RGATConv scores every target: x must be a tensor or a full pair")
+        for features in (x_src, x_dst):
+            if features.layout is not torch.strided or features.size(-1) != self.in_channels:
+                raise InputError(
+                    f"RGATConv: x has layout {features.layout} and shape {list(features.shape)}; "
+                    f"expected dense features, {self.in_channels} channels in the last dimension"
+                )
+        return x_src, x_dst
+
+    def _check_numbers(self, x: Tensor) -> None:
+        if x.is_floating_point() or self.num_blocks is not None:
+            raise InputError(
+                f"RGATConv: x has shape {list(x.shape)}, dtype {x.dtype}; expected features "
+                f"[nodes, channels], or integer node numbers [nodes] in a layer without num_blocks"
+            )
+        check_range(x, self.in_channels, "x", "embedded")
+
+    def _relations(self, graph: Graph, edge_index: Any, edge_type: Any) -> Relations:
+        key = edge_type
+        if edge_type is None:
+            if not is_torch_sparse_tensor(edge_index):
+                raise InputError(
+                    "RGATConv needs edge_type, the relation of each edge, unless edge_index is a "
+                    "sparse matrix whose values it is"
+                )
+            key, edge_type = edge_index, _stored(edge_index)
+        return relations_of(graph, edge_type, self.num_relations, key)
+
+    def _weight(self) -> Tensor:
+        """The relations' weights: [R, in, H*C], or [R, blocks, in / blocks, H*C / blocks]."""
+        if self.num_bases is None:
+            return self.weight
+        weight = self.att @ self.basis.flatten(1)
+        return weight.view(self.num_relations, *self.basis.shape[1:])
+
+    def _edge_term(self, graph: Graph, edge_index: Any, edge_attr: Tensor | None) -> Tensor | None:
+        """What edge features add to the scores (or multiply them by), [E, H*dim]."""
+        if edge_attr is None and is_torch_sparse_tensor(edge_index) and edge_index.dense_dim():
+            edge_attr = _stored(edge_index)
+        if edge_attr is None:
+            return None
+        if self.lin_edge is None:
+            raise InputError(
+                f"RGATConv was given edge_attr but made without edge_dim; make the layer with "
+                f"edge_dim={edge_attr[0:1].numel()}"
+            )
+        edge_attr = edge_attr.unsqueeze(1) if edge_attr.dim() == 1 else edge_attr
+        if edge_attr.dim() != 2 or edge_attr.size(0) != graph.num_edges:
+            raise InputError(
+                f"edge_attr has shape {list(edge_attr.shape)}; expected one row per edge, "
+                f"[{graph.num_edges}, edge_dim]"
+            )
+        if is_plain_linear(self.lin_edge) and self.lin_edge.bias is None:
+            return edge_attr @ (self.lin_edge.weight.t() @ self.e)
+        return self.lin_edge(edge_attr) @ self.e
+
+    def _attend(
+        self,
+        relations: Relations,
+        value: Tensor,
+        key: Tensor,
+        query: Tensor,
+        edge: Tensor | None,
+        returns: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Output [num_dst, H*dim, C] (B*H*dim heads of a batch) and, if asked for, the weights."""
+        query = query.index_select(0, relations.target.edge)
+        dropout = self.dropout if self.training and self.mod not in MODS else 0.0
+        additive = self.attention_mode == "additive-self-attention"
+        across = self.attention_mechanism == "across-relation"
+        if additive:
+            query = query if edge is None else query + edge
+        if additive and across and self.mod not in MODS and not (returns and dropout):
+            result = additive_attention(
+                relations.graph, value, key, None, query,
+                negative_slope=self.negative_slope, dropout=dropout, return_weights=returns,
+            )  # fmt: skip
+            return result if returns else (result, None)
+        if additive:
+            graph, slope = relations.graph, self.negative_slope
+            scores = additive_scores(graph, key, None, query, negative_slope=slope)
+        else:
+            scores = query * key.index_select(0, relations.source.edge)
+            scores = scores if edge is None else scores * edge
+        weights = segment_softmax(relations.graph if across else relations.within, scores)
+        return self._sum(relations.graph, weights, value, dropout), weights
+
+    def _sum(self, graph: Graph, weights: Tensor, value: Tensor, dropout: float) -> Tensor:
+        """The weighted sum, with dropout, or with one of MODS (Zhang and Xie 2020)."""
+        if dropout > 0:
+            weights = weights * dropout_factor(draw_seed(weights.device), weights, dropout)
+        elif self.mod == "f-additive":
+            weights = torch.where(weights > 0, weights + 1, weights)
+        out = aggregate(graph, weights, value)
+        if self.mod == "additive":
+            return out + self.w * aggregate(graph, torch.ones_like(weights), value)
+        if self.mod in ("scaled", "f-scaled"):
+            degree = graph.in_degree.to(weights.dtype).view(-1, 1)
+            if self.mod == "scaled":
+                degree = self.activation(degree @ self.l1 + self.b1) @ self.l2 + self.b2
+            return out * degree.unsqueeze(1)
+        return out
+
+    def _join(self, out: Tensor) -> Tensor:
+        """Heads joined, or their mean, and the bias, of [..., H*dim, C]."""
+        if not self.concat:
+            out = out.unflatten(-2, (self.heads, self.dim)).mean(dim=-3)
+        out = out.flatten(-2)
+        return out if self.bias is None else out + self.bias
+
+
+def _rows_of(x_src: Tensor, x_dst: Tensor) -> tuple[Tensor, Tensor]:
+    """Node numbers [N] as a column, for what counts nodes by the last dimension but one."""
+    return (x_src.unsqueeze(1), x_dst.unsqueeze(1)) if x_src.dim() == 1 else (x_src, x_dst)
+
+
+def _by_head(scores: Tensor, batch: int | None) -> Tensor:
+    """Node scores [P, K] as they are; of a batch, [B, P, K] as [P, B*K]."""
+    return scores if batch is None else scores.movedim(0, 1).flatten(1)
+
+
+def _fold(weight: Tensor, vectors: Tensor) -> Tensor:
+    """Each relation's weight times ``vectors`` [H*C, K]: [R, in, K]."""
+    if weight.dim() == 3:
+        return weight @ vectors
+    blocks = vectors.unflatten(0, (weight.size(1), weight.size(3)))
+    return torch.einsum("rbfc,bck->rbfk", weight, blocks).flatten(1, 2)
+
+
+def _stored(matrix: Tensor) -> Tensor:
+    """The values of a sparse matrix, one per entry."""
+    if matrix.layout is torch.sparse_coo and not matrix.is_coalesced():
+        raise InputError(
+            "what an uncoalesced sparse matrix holds has no order; pass matrix.coalesce()"
+        )
+    return matrix.values()
+
+
+def _refuse_relations(edge_type: Any) -> None:
+    if isinstance(edge_type, Relations):
+        raise InputError(
+            "RGATConv runs through PyG's code here, which knows edge_type as a tensor only"
+        )
