@@ -1,4 +1,4 @@
-"""Edges of several relations: which (relation, node) pairs occur, and products for each relation.
+"""Edges of several relations: which (relation, node) pairs occur at their ends.
 
 A node's projection depends on the relation it is seen through, so what an edge carries belongs to
 the pair (relation, source). There are at most E such pairs, mostly far fewer. Messages then run
@@ -20,7 +20,7 @@ from gat.graph import EdgeList, Graph
 from gat.graph.cache import stamp
 from gat.graph.structure import lazy
 
-__all__ = ["Pairs", "Relations", "by_relation", "relations_of"]
+__all__ = ["Pairs", "Relations", "relations_of"]
 
 INDEX_DTYPES = (torch.int64, torch.int32)
 
@@ -82,37 +82,6 @@ class Relations:
         """The edges from source pairs to target pairs: each relation's edges on their own."""
         ends = len(self.source), len(self.target)
         return Graph.from_edge_list(EdgeList(self.source.edge, self.target.edge, *ends))
-
-
-def by_relation(x: Tensor, pairs: Pairs, weight: Tensor) -> Tensor:
-    """Each pair's node times its relation's weight: [P, K], or [B, P, K] of a batch.
-
-    x [N, F] or [B, N, F], or node numbers [N], which stand for rows of the weight; weight
-    [R, F, K], or [R, blocks, F / blocks, K / blocks], the blocks on a diagonal.
-    """
-    if x.dim() == 1:
-        return _rows(x, pairs, weight)
-    parts = x.index_select(-2, pairs.node).split(pairs.counts, dim=-2)
-    blocks = None if weight.dim() == 3 else weight.size(1)
-    # Unbound once: a slice for each relation would each have a gradient of the whole weight's size.
-    products = [
-        part @ one if blocks is None else _by_block(part, one)
-        for part, one in zip(parts, weight.unbind(0), strict=True)
-    ]
-    return torch.cat(products, dim=-2)
-
-
-def _by_block(x: Tensor, blocks: Tensor) -> Tensor:
-    """x [..., P, F] times the matrix with ``blocks`` [blocks, f, k] on its diagonal."""
-    parts = x.unflatten(-1, blocks.shape[:2])
-    return torch.einsum("...bf,bfk->...bk", parts, blocks).flatten(-2)
-
-
-def _rows(x: Tensor, pairs: Pairs, weight: Tensor) -> Tensor:
-    """Row x[node] of the relation's weight for each pair, [P, K]."""
-    counts = torch.tensor(pairs.counts, device=x.device)
-    relation = torch.arange(counts.numel(), device=x.device).repeat_interleave(counts)
-    return weight.flatten(0, 1)[relation * weight.size(1) + x.index_select(0, pairs.node)]
 
 
 def relations_of(graph: Graph, edge_type: Any, num_relations: int, key: Tensor) -> Relations:

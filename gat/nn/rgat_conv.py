@@ -11,17 +11,18 @@ from torch_geometric.utils import is_torch_sparse_tensor
 
 from gat.errors import InputError
 from gat.graph import Graph
-from gat.graph.door import check_range
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
 from gat.nn.features import is_plain_linear
 from gat.nn.pyg import DropIn, check_features
-from gat.nn.relations import Relations, by_relation, relations_of
+from gat.nn.relation_weights import by_relation, fold
+from gat.nn.relations import Relations, relations_of
 from gat.ops import additive_attention, additive_scores, aggregate, draw_seed, segment_softmax
 from gat.ops.dropout import dropout_factor
 
 __all__ = ["RGATConv"]
 
-# The four ways of preserving cardinality of Zhang and Xie 2020; with one of them nothing is dropped.
+ADDITIVE = "additive-self-attention"
+# The ways of preserving cardinality of Zhang and Xie 2020; with one of them nothing is dropped.
 MODS = ("additive", "scaled", "f-additive", "f-scaled")
 
 
@@ -79,13 +80,15 @@ class RGATConv(DropIn, pyg.RGATConv):
         value = by_relation(x_src, relations.source, weight)
         # [P, H*dim] at each end; the query's product runs in these few channels, W_r @ q folded.
         key = _by_head(value @ self.k, batch)
-        query = _by_head(by_relation(x_dst, relations.target, _fold(weight, self.q)), batch)
+        query = _by_head(by_relation(x_dst, relations.target, fold(weight, self.q)), batch)
         value = split_heads(value, self.heads).repeat_interleave(self.dim, dim=1)
         edge = repeat_heads(self._edge_term(graph, edge_index, edge_attr), batch)
         returns = isinstance(return_attention_weights, bool)
         out, weights = self._attend(relations, value, key, query, edge, returns)
         out = self._join(split_batch(out, batch))
-        return (out, self._with_weights(graph, edge_index, weights, batch)) if returns else out
+        if weights is None:
+            return out
+        return out, self._with_weights(graph, edge_index, weights, batch)
 
     def _check_input(self, x: Any) -> tuple[Tensor, Tensor]:
         if isinstance(x, Tensor) and x.dim() == 1:
@@ -108,7 +111,6 @@ class RGATConv(DropIn, pyg.RGATConv):
                 f"RGATConv: x has shape {list(x.shape)}, dtype {x.dtype}; expected features "
                 f"[nodes, channels], or integer node numbers [nodes] in a layer without num_blocks"
             )
-        check_range(x, self.in_channels, "x", "embedded")
 
     def _relations(self, graph: Graph, edge_index: Any, edge_type: Any) -> Relations:
         key = edge_type
@@ -161,24 +163,29 @@ class RGATConv(DropIn, pyg.RGATConv):
         """Output [num_dst, H*dim, C] (B*H*dim heads of a batch) and, if asked for, the weights."""
         query = query.index_select(0, relations.target.edge)
         dropout = self.dropout if self.training and self.mod not in MODS else 0.0
-        additive = self.attention_mode == "additive-self-attention"
         across = self.attention_mechanism == "across-relation"
-        if additive:
-            query = query if edge is None else query + edge
-        if additive and across and self.mod not in MODS and not (returns and dropout):
+        plain = self.mod not in MODS and not (returns and dropout)
+        if across and plain and self.attention_mode == ADDITIVE:
             result = additive_attention(
-                relations.graph, value, key, None, query,
+                relations.graph, value, key, None, query if edge is None else query + edge,
                 negative_slope=self.negative_slope, dropout=dropout, return_weights=returns,
             )  # fmt: skip
-            return result if returns else (result, None)
-        if additive:
-            graph, slope = relations.graph, self.negative_slope
-            scores = additive_scores(graph, key, None, query, negative_slope=slope)
-        else:
-            scores = query * key.index_select(0, relations.source.edge)
-            scores = scores if edge is None else scores * edge
+            return (result, None) if isinstance(result, Tensor) else result
+        scores = self._scores(relations, key, query, edge)
         weights = segment_softmax(relations.graph if across else relations.within, scores)
-        return self._sum(relations.graph, weights, value, dropout), weights
+        out = self._sum(relations.graph, weights, value, dropout)
+        return out, weights if returns else None
+
+    def _scores(
+        self, relations: Relations, key: Tensor, query: Tensor, edge: Tensor | None
+    ) -> Tensor:
+        """Scores [E, H*dim] of key [P, H*dim], and query and edge term [E, H*dim]."""
+        if self.attention_mode == ADDITIVE:
+            query = query if edge is None else query + edge
+            slope = self.negative_slope
+            return additive_scores(relations.graph, key, None, query, negative_slope=slope)
+        scores = query * key.index_select(0, relations.source.edge)
+        return scores if edge is None else scores * edge
 
     def _sum(self, graph: Graph, weights: Tensor, value: Tensor, dropout: float) -> Tensor:
         """The weighted sum, with dropout, or with one of MODS (Zhang and Xie 2020)."""
@@ -212,14 +219,6 @@ def _rows_of(x_src: Tensor, x_dst: Tensor) -> tuple[Tensor, Tensor]:
 def _by_head(scores: Tensor, batch: int | None) -> Tensor:
     """Node scores [P, K] as they are; of a batch, [B, P, K] as [P, B*K]."""
     return scores if batch is None else scores.movedim(0, 1).flatten(1)
-
-
-def _fold(weight: Tensor, vectors: Tensor) -> Tensor:
-    """Each relation's weight times ``vectors`` [H*C, K]: [R, in, K]."""
-    if weight.dim() == 3:
-        return weight @ vectors
-    blocks = vectors.unflatten(0, (weight.size(1), weight.size(3)))
-    return torch.einsum("rbfc,bck->rbfk", weight, blocks).flatten(1, 2)
 
 
 def _stored(matrix: Tensor) -> Tensor:
