@@ -1,4 +1,4 @@
-"""HANConv: PyTorch Geometric's layer of that name, each edge type by `gat.ops.additive_attention`."""
+"""HANConv: PyTorch Geometric's layer of that name, each edge type by `additive_attention`."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ class HANConv(DropIn, pyg.HANConv):
         (edges, weights [E, heads]) for each edge type, the weights after dropout; of a batch
         [B, E, heads].
         """
-        if any([self._goes_pygs_way(edges) for edges in edge_index_dict.values()]):
+        if any(self._goes_pygs_way(edges) for edges in edge_index_dict.values()):
             if return_attention_weights:
                 raise InputError(
                     "this HANConv runs through PyG's code, which has no return_attention_weights"

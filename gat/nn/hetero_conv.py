@@ -43,7 +43,7 @@ class HeteroConv(pyg.HeteroConv):
             for edge_type, conv in self.convs.items()
         }
         # PyG's own code, for whom a layer is what can be called: it sees outputs only.
-        out = pyg.HeteroConv.forward(_Callers(callers, self.aggr), *args_dict, **kwargs_dict)
+        out = pyg.HeteroConv.forward(_HeteroConv(callers, self.aggr), *args_dict, **kwargs_dict)
         return out, weights
 
     def _check(self, asked: dict[EdgeType, bool]) -> None:
@@ -56,7 +56,7 @@ class HeteroConv(pyg.HeteroConv):
 
 
 @dataclass(frozen=True)
-class _Callers:
+class _HeteroConv:
     """What PyG's forward reads of a HeteroConv."""
 
     convs: dict[EdgeType, Any]

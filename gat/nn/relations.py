@@ -69,6 +69,12 @@ class Relations:
 
         Raises ArgumentTypeError, InputError or IndexRangeError, naming the first bad entry.
         """
+        relations = _build(graph, edge_type, num_relations)
+        _ = relations.within  # later may be while torch.compile traces, which cannot sort
+        return relations
+
+    @classmethod
+    def _of(cls, graph: Graph, edge_type: Tensor, num_relations: int) -> Relations:
         _check(edge_type, graph, num_relations)
         edge_type = edge_type.long()
         source, target = graph.edge_index
@@ -85,7 +91,7 @@ class Relations:
 
 
 def relations_of(graph: Graph, edge_type: Any, num_relations: int, key: Tensor) -> Relations:
-    """`Relations.of`, remembered for as long as the graph and ``key`` live.
+    """The `Relations`, remembered for as long as the graph and ``key`` live.
 
     ``key``: the tensor whose values the types are: ``edge_type``, or the sparse matrix it is in.
     What torch cannot see is not noticed, as in `gat.graph.graph_of`.
@@ -115,7 +121,7 @@ def _remembered(graph: Graph, edge_type: Tensor, num_relations: int, key: Tensor
 def _build(graph: Graph, edge_type: Tensor, num_relations: int) -> Relations:
     # Made in inference mode, they could not serve a training step later.
     with torch.inference_mode(False):
-        return Relations.of(graph, edge_type, num_relations)
+        return Relations._of(graph, edge_type, num_relations)
 
 
 def _check(edge_type: Any, graph: Graph, num_relations: int) -> None:

@@ -72,7 +72,7 @@ class RGATConv(DropIn, pyg.RGATConv):
             _refuse_relations(edge_type)
             options = (edge_attr, size, return_attention_weights)
             return super().forward(x, edge_index, edge_type, *options)
-        x_src, x_dst = self._check_input(x)
+        x_src, x_dst = self._read_features(x)
         graph = self._graph(edge_index, *_rows_of(x_src, x_dst), size)
         relations = self._relations(graph, edge_index, edge_type)
         batch = batch_size(x_src)
@@ -90,7 +90,7 @@ class RGATConv(DropIn, pyg.RGATConv):
             return out
         return out, self._with_weights(graph, edge_index, weights, batch)
 
-    def _check_input(self, x: Any) -> tuple[Tensor, Tensor]:
+    def _read_features(self, x: Any) -> tuple[Tensor, Tensor]:
         if isinstance(x, Tensor) and x.dim() == 1:
             self._check_numbers(x)
             return x, x
