@@ -147,7 +147,7 @@ class RGATConv(DropIn, pyg.RGATConv):
                 f"edge_attr has shape {list(edge_attr.shape)}; expected one row per edge, "
                 f"[{graph.num_edges}, edge_dim]"
             )
-        if is_plain_linear(self.lin_edge) and self.lin_edge.bias is None:
+        if is_plain_linear(self.lin_edge) and self.lin_edge.bias is None:  # folded as the query is
             return edge_attr @ (self.lin_edge.weight.t() @ self.e)
         return self.lin_edge(edge_attr) @ self.e
 
