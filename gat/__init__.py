@@ -12,23 +12,37 @@ if TYPE_CHECKING:
     from gat import data, errors, graph, models, nn, ops, train
     from gat.errors import GatError
     from gat.graph import Graph
+    from gat.nn.accelerate import accelerate, restore
+    from gat.nn.weights import load_dgl_state_dict, load_pyg_state_dict
     from gat.ops import use_backend
 
 __all__ = [
     "GatError",
     "Graph",
     "__version__",
+    "accelerate",
     "data",
     "errors",
     "graph",
+    "load_dgl_state_dict",
+    "load_pyg_state_dict",
     "models",
     "nn",
     "ops",
+    "restore",
     "train",
     "use_backend",
 ]
 
-_HOME = {"GatError": "gat.errors", "Graph": "gat.graph", "use_backend": "gat.ops"}
+_HOME = {
+    "GatError": "gat.errors",
+    "Graph": "gat.graph",
+    "accelerate": "gat.nn.accelerate",
+    "load_dgl_state_dict": "gat.nn.weights",
+    "load_pyg_state_dict": "gat.nn.weights",
+    "restore": "gat.nn.accelerate",
+    "use_backend": "gat.ops",
+}
 
 
 def __getattr__(name: str) -> Any:
