@@ -98,8 +98,10 @@ def accelerate(model: nn.Module) -> AccelerateReport:
     than PyG's does from the same seed.
 
     Left as they are, with the reason: subclasses with code of their own, layers with methods
-    replaced on the instance, other aggregations than the sum, scripted modules, and attention
-    layers that `gat.nn` has no equal of. Raises ArgumentTypeError if ``model`` is no module.
+    replaced on the instance, other aggregations than the sum, a turned flow on bipartite graphs,
+    scripted modules, and attention layers that `gat.nn` has no equal of.
+
+    Raises ArgumentTypeError if ``model`` is no module.
     """
     twins = _twins()
     changed, already, left = [], [], []
@@ -179,6 +181,11 @@ def _why_not(module: nn.Module, twin: type | None) -> str:
         return f"its `{replaced[0]}` was replaced on the instance"
     if isinstance(module, pyg.MessagePassing) and module.aggr not in ("add", "sum"):
         return f"it aggregates by {module.aggr!r}, which only PyG's code does"
+    flow = getattr(module, "flow", "source_to_target")
+    if flow != "source_to_target" and isinstance(getattr(module, "in_channels", None), tuple):
+        return (
+            f"flow={flow!r} on a bipartite graph: PyG returns a row per sender, ours per receiver"
+        )
     return ""
 
 
