@@ -1,0 +1,9 @@
+"""Looking inside a trained network: what its attention says about each edge the caller passed.
+
+Explainers here run inside `torch_geometric.explain.Explainer`, on networks of our layers and of
+PyG's.
+"""
+
+from gat.inspection.attention_explainer import AttentionExplainer
+
+__all__ = ["AttentionExplainer"]
