@@ -40,9 +40,9 @@ class AttentionExplainer(ExplainerAlgorithm):
     one that the layer leaves out gets 0, and loops that the layer adds are no edges of the mask.
     Copies of an edge are told apart by their order.
 
-    With an ``index`` in a task on nodes, edges that no message to these nodes passes get 0. In a
-    heterogeneous graph those nodes are of the types that have as many nodes as the prediction has
-    rows.
+    With an ``index`` in a task on nodes, edges outside the neighbourhood from which messages reach
+    these nodes get 0. In a heterogeneous graph messages go over all edge types, where PyG's follows
+    each type alone, and the nodes are of the types with as many nodes as the prediction has rows.
 
     reduce: 'max', 'min', 'mean', 'sum', 'prod' or 'median'. Raises InputError for a model without
     such layers, and for a layer that attends over other edges than those passed.

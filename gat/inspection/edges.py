@@ -16,7 +16,7 @@ def own_rows(caller: Tensor, listed: Tensor) -> Tensor | None:
     if torch.equal(caller, listed):
         return positions
     number = _number(caller, listed)
-    at = positions.new_full((int(number.max()) + 1,) if number.numel() else (0,), -1)
+    at = torch.full_like(number, -1)
     at[number[caller.size(1) :]] = positions
     rows = at[number[: caller.size(1)]]
     found = rows >= 0
@@ -26,12 +26,12 @@ def own_rows(caller: Tensor, listed: Tensor) -> Tensor | None:
 
 
 def _number(caller: Tensor, listed: Tensor) -> Tensor:
-    """A number for each edge of both, [E + E'], equal for the k-th copies of one edge in each."""
+    """A number below E + E' for each edge of both, [E + E'], equal for the k-th copies of one edge in each."""
     both = torch.cat([caller, listed], dim=1).long()
     width = int(both.max()) + 1 if both.numel() else 1
     _, kind = torch.unique(both[0] * width + both[1], return_inverse=True)
     copies = [_copy(part) for part in kind.split([caller.size(1), listed.size(1)])]
-    return kind * both.size(1) + torch.cat(copies) if kind.numel() else kind
+    return torch.unique(kind * both.size(1) + torch.cat(copies), return_inverse=True)[1]
 
 
 def _copy(kind: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which edges a node's result can depend on: those a message to it passes, over all edge types."""
+"""Which edges a node's result can depend on: those among the nodes whose messages reach it."""
 
 from collections.abc import Mapping
 
@@ -54,21 +54,21 @@ def visited_edges(
     model: nn.Module,
     calls: Mapping[str, int],
 ) -> dict[Kind, Tensor]:
-    """Which edges of each type a message passes on its way to ``nodes``: bool [E] each.
+    """The edges of each type among the nodes whose messages reach ``nodes``: bool [E] each.
 
-    nodes: bool [N] of each type; calls: how often each layer named there was called.
+    As PyG's explainers have it: an edge between two of the farthest nodes counts, although no
+    message passes it. nodes: bool [N] of each type; calls: how often each layer named there was
+    called.
     """
     flow = ExplainerAlgorithm._flow(model)
     send, receive = (0, 1) if flow == "source_to_target" else (1, 0)
-    visited = {kind: torch.zeros_like(pair[0], dtype=torch.bool) for kind, pair in edges.items()}
     for _ in range(_num_hops(model, calls, list(edges))):
         reached = {name: mask.clone() for name, mask in nodes.items()}
         for kind, pair in edges.items():
-            now = nodes[kind[2 * receive]][pair[receive]]
-            visited[kind] = visited[kind] | now
-            reached[kind[2 * send]][pair[send, now]] = True
+            entering = nodes[kind[2 * receive]][pair[receive]]
+            reached[kind[2 * send]][pair[send, entering]] = True
         nodes = reached
-    return visited
+    return {kind: nodes[kind[0]][pair[0]] & nodes[kind[2]][pair[1]] for kind, pair in edges.items()}
 
 
 def _num_hops(model: nn.Module, calls: Mapping[str, int], kinds: list[Kind]) -> int:

@@ -8,11 +8,11 @@ import random
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from torch_geometric.explain import AttentionExplainer, CaptumExplainer, Explainer, GNNExplainer
+from torch_geometric.explain import CaptumExplainer, Explainer, GNNExplainer
 
 import gat.nn
 from gat.errors import InputError
-from gat.graph import Graph, graph_of
+from gat.graph import Graph
 from tests.nn.twins import GATS, NAMES, SILENT, SIZED, build, features, ours, twins
 
 MODEL = {"mode": "multiclass_classification", "task_level": "node", "return_type": "raw"}
@@ -139,27 +139,3 @@ def test_captum_explainer_finds_for_our_layers_what_it_finds_for_pygs(name):
     torch.testing.assert_close(mine.edge_mask, theirs.edge_mask)
     torch.testing.assert_close(mine.node_mask, theirs.node_mask)
     assert mine.edge_mask.abs().sum() > 0
-
-
-@pytest.mark.parametrize("layers", [pyg, gat.nn], ids=["pygs_layer", "our_layer"])
-def test_pygs_attention_explainer_shifts_weights_where_a_graph_has_loops(layers):
-    """Fault 11, kept: PyG takes the first E weights of a list its layer has rearranged. What
-    `Graph.to_caller` gives is each edge's own weight."""
-    edge_index = torch.tensor([[0, 1, 1, 2, 0], [0, 1, 0, 1, 2]])
-    conv, x = gat.nn.GATConv(6, 4).double().eval(), torch.randn(3, 6).double()
-    layer = layers.GATConv(6, 4).double().eval()
-    layer.load_state_dict(conv.state_dict())
-    graph = graph_of(edge_index, 3, self_loops=True)
-    _, (listed, weights) = conv(x, graph, return_attention_weights=True)
-    own = graph.to_caller(weights).flatten()
-    pairs = map(tuple, listed.t().tolist())
-    by_pair = dict(zip(pairs, weights.flatten(), strict=True))
-    assert own.tolist() == [by_pair[pair] for pair in map(tuple, edge_index.t().tolist())]
-
-    explainer = Explainer(
-        layer, AttentionExplainer(), explanation_type="model", edge_mask_type="object",
-        model_config=MODEL,
-    )  # fmt: skip
-    shifted = explainer(x, edge_index).edge_mask
-    assert torch.allclose(shifted, weights.flatten()[:5])
-    assert not torch.allclose(shifted, own)
