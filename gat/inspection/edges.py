@@ -12,6 +12,7 @@ def own_rows(caller: Tensor, listed: Tensor) -> Tensor | None:
     The k-th copy of an edge is the k-th copy of it there, in whatever order. Self-loops alone may
     differ: -1 for one the layer does not have. None if other edges differ.
     """
+    caller, listed = caller.long(), listed.long()
     positions = torch.arange(listed.size(1), device=listed.device)
     if torch.equal(caller, listed):
         return positions
@@ -26,8 +27,8 @@ def own_rows(caller: Tensor, listed: Tensor) -> Tensor | None:
 
 
 def _number(caller: Tensor, listed: Tensor) -> Tensor:
-    """A number below E + E' for each edge of both, [E + E'], equal for the k-th copies of one edge in each."""
-    both = torch.cat([caller, listed], dim=1).long()
+    """A number below E + E' for each edge of both, [E + E']: one for the k-th copies of an edge."""
+    both = torch.cat([caller, listed], dim=1)
     width = int(both.max()) + 1 if both.numel() else 1
     _, kind = torch.unique(both[0] * width + both[1], return_inverse=True)
     copies = [_copy(part) for part in kind.split([caller.size(1), listed.size(1)])]
