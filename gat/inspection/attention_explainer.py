@@ -81,8 +81,7 @@ class AttentionExplainer(ExplainerAlgorithm):
         masks = self._masks(heard, edges, edge_index if hetero else {ONLY: edge_index})
         if index is not None and self.model_config.task_level == ModelTaskLevel.node:
             nodes = start_nodes(x if hetero else {"node": x}, edges, index, target)
-            calls = Counter(one.path for one in heard)
-            visited = visited_edges(edges, nodes, model, calls)
+            visited = visited_edges(edges, nodes, model, _calls(heard))
             masks = {kind: mask.masked_fill(~visited[kind], 0.0) for kind, mask in masks.items()}
         if not hetero:
             return Explanation(edge_mask=masks[ONLY])
@@ -152,6 +151,12 @@ def _hear(model: nn.Module, x: Any, edge_index: Any, kwargs: dict[str, Any]) -> 
     if not heard:
         raise InputError(f"the model called none of its attention layers: {', '.join(layers)}")
     return heard
+
+
+def _calls(heard: list[Heard]) -> dict[str, int]:
+    """How often each layer was called; one that tells its edge types is heard once for each."""
+    counts = Counter((one.path, one.kind) for one in heard)
+    return {path: max(n for (p, _), n in counts.items() if p == path) for path, _ in counts}
 
 
 def _own_weights(

@@ -100,6 +100,36 @@ def test_equals_pygs_on_a_graph_without_loops(source, name, reduce):
     assert set(ours.keys()) == set(theirs.keys())
 
 
+# Layers of ours that return their weights where PyG's do not.
+OURS = {
+    name: make
+    for name, make in {
+        "AGNNConv": lambda layer: layer(),
+        "SuperGATConv": lambda layer: layer(WIDTH, 4, heads=2),
+    }.items()
+    if hasattr(gat.nn, name)
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("graph_name", ["loops_and_duplicates", "random"])
+def test_layers_that_return_weights_in_ours_alone(name, graph_name):
+    x, edge_index = graph(graph_name)
+    layer = OURS[name](getattr(gat.nn, name)).double().eval()
+    _, (listed, weights) = layer(x, edge_index, return_attention_weights=True)
+    expected = weights_by_hand(listed, weights.detach().view(len(weights), -1), edge_index).amax(-1)
+    torch.testing.assert_close(
+        explainer(layer, AttentionExplainer())(x, edge_index).edge_mask, expected
+    )
+
+
+def test_edges_of_32_bits():
+    x, edge_index = graph()
+    explain = explainer(network("gat", "GATConv"), AttentionExplainer())
+    short = explain(x, edge_index.int()).edge_mask
+    assert torch.equal(short, explain(x, edge_index).edge_mask)
+
+
 @pytest.mark.parametrize("source", ["pyg", "gat"])
 def test_pygs_shifts_the_weights_of_a_graph_with_loops(source):
     x, edge_index = graph()
@@ -351,6 +381,41 @@ def test_edge_types_with_the_same_edges_are_told_apart():
 
     with pytest.raises(InputError, match=r"layer \(GATConv\) attends over edges that are those"):
         explainer(Plain(), AttentionExplainer())(x, dict.fromkeys(kinds, same))
+
+
+class Typed(torch.nn.Module):
+    """A layer that returns its weights by edge type, after other things, as HANConv may."""
+
+    def forward(self, x, edge_index, return_attention_weights=False):
+        out = x["paper"], "other"
+        weights = {
+            kind: (pair.flip(1), torch.linspace(1, 2, pair.size(1)).view(-1, 1))
+            for kind, pair in edge_index.items()
+        }
+        return (*out, weights) if return_attention_weights else out
+
+
+def test_a_layer_may_tell_weights_by_edge_type():
+    x, edges = hetero_input()
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = Typed()
+
+        def forward(self, x, edge_index):
+            out, other = self.layer(x, edge_index)
+            assert other == "other"
+            return out
+
+    explain = explainer(Model(), AttentionExplainer())
+    whole = explain(x, edges).collect("edge_mask")
+    for kind, pair in edges.items():
+        listed, weights = pair.flip(1), torch.linspace(1, 2, pair.size(1)).view(-1, 1)
+        assert torch.equal(whole[kind], weights_by_hand(listed, weights, pair).flatten())
+    # Heard three times in one call, it is one hop.
+    part = explain(x, edges, index=3).collect("edge_mask")
+    assert (part["author", "writes", "paper"] > 0).tolist() == [False, False, False, True, False]
 
 
 # What is left as it was, and what is refused
