@@ -9,7 +9,14 @@ in torch (`blockwise/`), or compiled kernels (`library.py`, whose CPU side is `c
 from gat.ops.attention import additive_attention, dot_attention, gatv2_attention
 from gat.ops.backend import use_backend
 from gat.ops.dropout import draw_seed, keep_mask
-from gat.ops.steps import additive_scores, aggregate, dot_scores, gatv2_scores, segment_softmax
+from gat.ops.steps import (
+    additive_scores,
+    aggregate,
+    dot_scores,
+    gatv2_scores,
+    segment_entmax,
+    segment_softmax,
+)
 
 __all__ = [
     "additive_attention",
@@ -21,6 +28,7 @@ __all__ = [
     "gatv2_attention",
     "gatv2_scores",
     "keep_mask",
+    "segment_entmax",
     "segment_softmax",
     "use_backend",
 ]

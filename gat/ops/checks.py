@@ -5,14 +5,15 @@ graph. Shapes: N nodes, E edges in listed order, H heads, C channels per head.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph
 from gat.ops.dropout import check_probability, draw_seed
 
-__all__ = ["Fit", "check_activation", "settle_scale", "settle_seed"]
+__all__ = ["Fit", "check_activation", "settle_alpha", "settle_scale", "settle_seed"]
 
+ABOVE_ONE = "expected numbers above 1 in the scores' dtype: the limit 1 is segment_softmax"
 ROWS = {"num_src": "num_src", "num_dst": "num_dst", "E": "num_edges"}
 
 
@@ -68,6 +69,38 @@ def check_activation(activation: str) -> None:
 def settle_scale(scale: float | None, channels: int) -> float:
     """The scale of a dot product: as given, or 1 / sqrt(C)."""
     return max(channels, 1) ** -0.5 if scale is None else scale
+
+
+def settle_alpha(alpha: float | Tensor, fit: Fit) -> Tensor:
+    """Entmax's alpha for each head, [H], in the dtype that scores such as ``fit.tensor`` are
+    computed in; InputError where it is not above 1."""
+    scores, heads = fit.tensor, fit.sizes[0]
+    dtype = torch.promote_types(scores.dtype, torch.float32)
+    if not isinstance(alpha, Tensor):
+        if not isinstance(alpha, int | float):
+            raise ArgumentTypeError(f"alpha is {alpha!r}; expected a number or a tensor")
+        if not 1 < alpha < float("inf"):
+            raise InputError(f"alpha is {alpha}; {ABOVE_ONE}")
+        return torch.full((heads,), alpha, dtype=dtype, device=scores.device)
+    if alpha.dim() == 0:
+        alpha = alpha.expand(heads)
+    fit.check("alpha", alpha, (heads,))
+    alpha = alpha.to(dtype)
+    if _is_readable(alpha) and not ((alpha > 1) & (alpha < torch.inf)).all():
+        raise InputError(f"alpha is {alpha.tolist()}; {ABOVE_ONE}")
+    return alpha
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    """Whether its numbers can be looked at, without making a GPU wait."""
+    return (
+        tensor.device.type == "cpu"
+        and type(tensor) in (Tensor, nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
 
 
 def settle_seed(dropout: float, seed: Tensor | int | None, device: torch.device) -> Tensor | None:

@@ -14,7 +14,7 @@ from gat.errors import ArgumentTypeError
 from gat.graph import CompactEdges, Graph
 from gat.ops import reference
 from gat.ops.cpu.kernels import DTYPES, Options, Walk
-from gat.ops.precision import result_dtype
+from gat.ops.precision import result_dtype, wide
 from gat.ops.registration import Arguments, Inputs, Operator, call_operator, register
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "gatv2",
     "gatv2_scores",
     "is_transformed",
+    "segment_entmax",
     "segment_softmax",
 ]
 
@@ -98,6 +99,11 @@ OPERATORS = [
         "segment_softmax",
         "Tensor scores",
         lambda graph, options, rest, *inputs: reference.segment_softmax(graph, *inputs),
+    ),
+    Operator(
+        "segment_entmax",
+        "Tensor scores, Tensor alpha",
+        lambda graph, options, rest, *inputs: reference.segment_entmax(graph, *inputs),
     ),
     Operator(
         "aggregate",
@@ -204,6 +210,15 @@ def segment_softmax(graph: Graph, scores: Tensor) -> Tensor:
     return _run("segment_softmax", graph, Options(), (), (scores,))
 
 
+def segment_entmax(graph: Graph, scores: Tensor, alpha: Tensor) -> Tensor:
+    _check_dtype(scores.dtype)
+    score = wide(scores)
+    if score is not scores:
+        # Gradients are worked out of the weights, for which 16 bits are too few.
+        score = score.clamp(max=torch.finfo(scores.dtype).max)
+    return _run("segment_entmax", graph, Options(), (), (score, alpha)).to(scores.dtype)
+
+
 def aggregate(graph: Graph, weights: Tensor, value: Tensor, edge_value: Tensor | None) -> Tensor:
     inputs = (weights, value, edge_value)
     return _run("aggregate", graph, Options(), (), inputs)
@@ -231,16 +246,20 @@ def _run(
     """Call an operator with inputs of one dtype and the arrays of the graph that it will need."""
     given = [tensor for tensor in inputs if tensor is not None]
     dtype = result_dtype(*given)
-    if dtype not in DTYPES:
-        raise ArgumentTypeError(
-            f"the inputs' common dtype is {dtype}; expected one of "
-            f"{', '.join(map(str, DTYPES))}, or use backend='reference'"
-        )
+    _check_dtype(dtype)
     inputs = tuple(None if tensor is None else tensor.to(dtype) for tensor in inputs)
     if not torch.compiler.is_compiling() and is_transformed():
         return _define(name, graph, options, rest, inputs)
     training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
     return call_operator(BY_NAME[name], Arguments(inputs, _walk(graph, training), options, rest))
+
+
+def _check_dtype(dtype: torch.dtype) -> None:
+    if dtype not in DTYPES:
+        raise ArgumentTypeError(
+            f"the inputs' common dtype is {dtype}; expected one of "
+            f"{', '.join(map(str, DTYPES))}, or use backend='reference'"
+        )
 
 
 def is_transformed() -> bool:

@@ -26,8 +26,12 @@ __all__ = [
     "dot_scores",
     "gatv2",
     "gatv2_scores",
+    "segment_entmax",
     "segment_softmax",
 ]
+
+# Halvings of a bracket within [0, 1], before Newton's steps.
+HALVINGS = 48
 
 # The steps: scores [E, H], weights [E, H], output [num_dst, H, C] -----------------------------
 
@@ -99,16 +103,77 @@ def segment_softmax(graph: Graph, scores: Tensor) -> Tensor:
     an overflow and counts as the largest number.
     """
     target = graph.edge_index[1]
-    score = wide(scores).clamp(max=torch.finfo(scores.dtype).max)
-    lanes = target.unsqueeze(1).expand_as(score)
-    lowest = score.new_full((graph.num_dst, score.size(1)), -torch.inf)
-    top = lowest.scatter_reduce(0, lanes, score.detach(), "amax")
-    top = top.masked_fill(top == -torch.inf, 0)
-    weight = torch.exp(score - top.index_select(0, target))
-    total = torch.zeros_like(lowest).scatter_add(0, lanes, weight)
+    weight = torch.exp(_below_highest(graph, scores))
+    total = _sum_by_target(graph, weight)
     # A segment without weight would divide 0 by 0, here and in the gradient.
     weight = weight / total.masked_fill(total == 0, 1).index_select(0, target)
     return weight.to(scores.dtype)
+
+
+def segment_entmax(graph: Graph, scores: Tensor, alpha: Tensor) -> Tensor:
+    """alpha-entmax (Peters et al. 2019, "Sparse Sequence-to-Sequence Models", eq. 10-14):
+
+    p_e = [(alpha - 1) s_e - tau_i]_+^(1 / (alpha - 1)), tau_i such that those entering i sum to 1.
+
+    The unknown here is q_i, the weight of the highest score m_i, for which tau_i stands:
+    (alpha - 1) m_i - tau_i = q_i^(alpha - 1). So p_e = q_i r_e with
+    r_e = [1 + (alpha - 1) (s_e - m_i) / q_i^(alpha - 1)]_+^(1 / (alpha - 1)): nothing cancels as
+    alpha nears 1, where this is softmax, and no tau underflows on a hub. alpha [H].
+    """
+    target = graph.edge_index[1]
+    below, power = _below_highest(graph, scores), wide(alpha, scores.dtype) - 1
+    highest = _weight_of_highest(graph, below.detach(), power.detach())
+    # A step of Newton from the solution has its first derivative, a second one its second too.
+    for _ in range(2):
+        ratio, slope = _ratios(graph, below, power, highest)
+        total, slope = _sum_by_target(graph, ratio), _sum_by_target(graph, slope)
+        highest = highest - (highest * total - 1) / slope.masked_fill(slope == 0, 1)
+    ratio, _ = _ratios(graph, below, power, highest)
+    weight = highest.index_select(0, target) * ratio
+    # Rounding alone keeps the sum from 1: little, but for weights near 0 and alpha above 2.
+    total = _sum_by_target(graph, weight.detach())
+    return (weight / total.masked_fill(total == 0, 1).index_select(0, target)).to(scores.dtype)
+
+
+def _weight_of_highest(graph: Graph, below: Tensor, power: Tensor) -> Tensor:
+    """q [num_dst, H], by bisection: with it the weights of a target grow."""
+    z, inverse, largest = power * below, 1 / power, torch.finfo(below.dtype).max
+    low = 1 / _sum_by_target(graph, torch.ones_like(below)).clamp(min=1)
+    high = torch.ones_like(low)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        scale = (middle**-power).clamp(max=largest).index_select(0, graph.edge_index[1])
+        ratio = (1 + z * scale).clamp(min=0) ** inverse
+        enough = middle * _sum_by_target(graph, ratio) >= 1
+        low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+    return (low + high) / 2
+
+
+def _ratios(graph: Graph, below: Tensor, power: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
+    """r [E, H], and the derivative of q r by q: r / [1 + ...], at most 1 for alpha up to 2."""
+    target = graph.edge_index[1]
+    # Equal scores are 0 below the highest, whatever that is multiplied with.
+    scale = (highest**-power).clamp(max=torch.finfo(below.dtype).max).index_select(0, target)
+    # Not "above 0": a NaN stays. What is off enters as 0, so that no gradient is NaN.
+    off = 1 + power * below * scale <= 0
+    inner = power * below.masked_fill(off, 0) * scale
+    ratio = torch.exp(torch.log1p(inner) / power).masked_fill(off, 0)
+    return ratio, ratio / (1 + inner)
+
+
+def _below_highest(graph: Graph, scores: Tensor) -> Tensor:
+    """How far each score is below the highest of its target, which has no gradient; masks -inf."""
+    target = graph.edge_index[1]
+    score = wide(scores).clamp(max=torch.finfo(scores.dtype).max)
+    top = score.new_full((graph.num_dst, score.size(1)), -torch.inf)
+    top = top.scatter_reduce(0, target.unsqueeze(1).expand_as(score), score.detach(), "amax")
+    return score - top.masked_fill(top == -torch.inf, 0).index_select(0, target)
+
+
+def _sum_by_target(graph: Graph, numbers: Tensor) -> Tensor:
+    """Sums [num_dst, H] of numbers [E, H]."""
+    sums = numbers.new_zeros((graph.num_dst, numbers.size(1)))
+    return sums.scatter_add(0, graph.edge_index[1].unsqueeze(1).expand_as(numbers), numbers)
 
 
 def aggregate(graph: Graph, weights: Tensor, value: Tensor, edge_value: Tensor | None) -> Tensor:

@@ -1,7 +1,7 @@
 """The steps of attention alone, for other scores and normalisers: the public functions.
 
     scores  [E, H] = additive_scores | gatv2_scores | dot_scores
-    weights [E, H] = segment_softmax(scores)
+    weights [E, H] = segment_softmax(scores) | segment_entmax(scores, alpha)
     out [num_dst, H, C] = aggregate(weights, value)
 
 Per-edge tensors are in listed order (`gat.graph`); E edges, H heads, C channels per head. Floating
@@ -14,9 +14,16 @@ from torch import Tensor
 
 from gat.graph import Graph
 from gat.ops.backend import implementation
-from gat.ops.checks import Fit, check_activation, settle_scale
+from gat.ops.checks import Fit, check_activation, settle_alpha, settle_scale
 
-__all__ = ["additive_scores", "aggregate", "dot_scores", "gatv2_scores", "segment_softmax"]
+__all__ = [
+    "additive_scores",
+    "aggregate",
+    "dot_scores",
+    "gatv2_scores",
+    "segment_entmax",
+    "segment_softmax",
+]
 
 
 def additive_scores(
@@ -99,6 +106,24 @@ def segment_softmax(graph: Graph, scores: Tensor, *, backend: str | None = None)
     """
     Fit(graph, "scores", scores, "E, H")
     return implementation("segment_softmax", backend, scores.device)(graph, scores)
+
+
+def segment_entmax(
+    graph: Graph, scores: Tensor, alpha: float | Tensor, *, backend: str | None = None
+) -> Tensor:
+    """Weights [E, H]: alpha-entmax of ``scores`` [E, H] over the edges that enter each target.
+
+    Weights of low scores are exactly 0, of the more the larger alpha is: 2 gives sparsemax (Martins
+    and Astudillo 2016, "From Softmax to Sparsemax", eq. 1), 1.5 entmax-1.5 (Peters et al. 2019,
+    "Sparse Sequence-to-Sequence Models", eq. 10); the limit 1 is softmax. alpha: a number above 1,
+    or a tensor of one or of [H], which may require grad (Correia et al. 2019, "Adaptively Sparse
+    Transformers", prop. 1) and widens nothing: the result has the scores' dtype. Masks and +inf as
+    in `segment_softmax`. Raises InputError too where a number of alpha is not above 1; one that is
+    traced, or not on the CPU, is not looked at.
+    """
+    fit = Fit(graph, "scores", scores, "E, H")
+    alpha = settle_alpha(alpha, fit)
+    return implementation("segment_entmax", backend, scores.device)(graph, scores, alpha)
 
 
 def aggregate(

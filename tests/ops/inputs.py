@@ -15,6 +15,7 @@ from gat.ops import (
     dot_scores,
     gatv2_attention,
     gatv2_scores,
+    segment_entmax,
     segment_softmax,
 )
 from gat.ops.backend import why_not
@@ -30,6 +31,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     "gatv2_scores": gatv2_scores,
     "dot_scores": dot_scores,
     "segment_softmax": segment_softmax,
+    "segment_entmax": segment_entmax,
     "aggregate": aggregate,
 }
 CALLS = OPERATORS | STEPS
@@ -53,13 +55,15 @@ def inputs(
         "gatv2_scores": {"key": (S, H, C), "query": (D, H, C), "att": (H, C), "edge": (E, H, C)},
         "dot_scores": {"query": (D, H, C), "key": (S, H, C), "edge_key": (E, H, C)},
         "segment_softmax": {"scores": (E, H)},
+        "segment_entmax": {"scores": (E, H), "alpha": (H,)},
         "aggregate": {"weights": (E, H), "value": (S, H, C), "edge_value": (E, H, C)},
     }
     shapes["additive"] = {"value": (S, H, C)} | shapes["additive_scores"]
     shapes["gatv2"] = shapes["gatv2_scores"]
     shapes["dot"] = {"query": (D, H, C), "key": (S, H, C), "value": (S, H, C)}
     shapes["dot"] |= {"edge_key": (E, H, C), "edge_value": (E, H, C)}
-    return {
-        name: torch.randn(shape, dtype=torch.float64).to(dtype)
-        for name, shape in shapes[operator].items()
-    }
+    drawn = {name: torch.randn(s, dtype=torch.float64) for name, s in shapes[operator].items()}
+    if operator == "segment_entmax":
+        # From 1.2 to 2.2: what makes a weight sparse, but not one for all.
+        drawn["alpha"] = 1.2 + torch.special.ndtr(drawn["alpha"])
+    return {name: tensor.to(dtype) for name, tensor in drawn.items()}

@@ -31,6 +31,7 @@ OPTIONAL = {
     "gatv2_scores": ("edge",),
     "dot_scores": ("edge_key",),
     "segment_softmax": (),
+    "segment_entmax": (),
     "aggregate": ("edge_value",),
 }
 OWN = {
@@ -41,6 +42,7 @@ OWN = {
     "gatv2_scores": [{"activation": "leaky_relu"}, {"activation": "tanh"}],
     "dot_scores": [{}, {"scale": 0.1}],
     "segment_softmax": [{}],
+    "segment_entmax": [{}],
     "aggregate": [{}],
 }
 DROPOUT = [{}, {"dropout": 0.6, "seed": 11}]

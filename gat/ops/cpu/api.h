@@ -27,7 +27,8 @@ struct Call {
   // Where in by_source each edge of by_target stands.
   const void* transposed;
 
-  // key is score_src [num_src, H] in additive attention, query score_dst, edge score_edge.
+  // key is score_src [num_src, H] in additive attention, query score_dst, edge score_edge. att is
+  // alpha [H] of entmax.
   const void *value, *key, *query, *att, *edge, *edge_value;
   int64_t activation;
   double slope, scale;
@@ -69,9 +70,11 @@ using Kernel = void (*)(const Call&);
   X(aggregate_forward)        \
   X(aggregate_backward)
 
-#define GAT_OTHERS(X)    \
-  X(drop_entries)        \
-  X(head_scores_forward) \
+#define GAT_OTHERS(X)        \
+  X(segment_entmax_forward)  \
+  X(segment_entmax_backward) \
+  X(drop_entries)            \
+  X(head_scores_forward)     \
   X(head_scores_backward)
 
 // One for each instruction set the library was compiled for.

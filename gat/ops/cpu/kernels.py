@@ -373,6 +373,30 @@ def segment_softmax_backward(
     return grads
 
 
+def segment_entmax_forward(walk: Walk, options: Options, scores: Tensor, alpha: Tensor) -> Tensor:
+    """Weights [E, H]; float32 or float64, as alpha [H]."""
+    call = _begin(walk, options, None, scores)
+    weights = torch.empty_like(scores, memory_format=torch.contiguous_format)
+    call.point(per_edge=scores, att=alpha, weights=weights)
+    call.run("segment_entmax_forward")
+    return weights
+
+
+def segment_entmax_backward(
+    walk: Walk,
+    options: Options,
+    saved: Sequence[Tensor],
+    needed: Sequence[bool],
+    scores: Tensor,
+    alpha: Tensor,
+) -> list[Tensor]:
+    call = _begin(walk, options, None, scores)
+    call.point(att=alpha, weights=saved[0], grad_weights=saved[1])
+    grads = call.gradients(needed, per_edge=scores, att=alpha)
+    call.run("segment_entmax_backward")
+    return grads
+
+
 def aggregate_forward(
     walk: Walk, options: Options, weights: Tensor, value: Tensor, edge_value: Tensor | None
 ) -> Tensor:

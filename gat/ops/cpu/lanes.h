@@ -21,8 +21,12 @@ inline A larger(A a, A b) {
   return a > b ? a : b;
 }
 
-// exp for x <= 0, to about 1 ulp; 0 below -87, where float has no normal numbers left. NaN stays.
-inline float exp_negative(float x) {
+// exp(x) = power * (1 + rest), power one of 2.
+struct Exponential {
+  float power, rest;
+};
+
+inline Exponential exp_parts(float x) {
   const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer
   const float n = shifted - 12582912.0f;
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -33,12 +37,25 @@ inline float exp_negative(float x) {
   p = p * r + 4.1666464e-02f;
   p = p * r + 1.6666667e-01f;
   p = p * r + 5.0000000e-01f;
-  const float y = p * r * r + r + 1.0f;
   const uint32_t exponent = (bit_cast<uint32_t>(shifted) + 127u) << 23;
-  return x < -87.0f ? 0.0f : y * bit_cast<float>(exponent);
+  return {bit_cast<float>(exponent), p * r * r + r};
+}
+
+// exp for x <= 0, to about 1 ulp; 0 below -87, where float has no normal numbers left. NaN stays.
+inline float exp_negative(float x) {
+  const Exponential e = exp_parts(x);
+  return x < -87.0f ? 0.0f : (e.rest + 1.0f) * e.power;
 }
 
 inline double exp_negative(double x) { return std::exp(x); }
+
+// exp(x) - 1 for x <= 0, as exact near 0 as elsewhere.
+inline float exp_less_one(float x) {
+  const Exponential e = exp_parts(x);
+  return x < -87.0f ? -1.0f : e.rest * e.power + (e.power - 1.0f);
+}
+
+inline double exp_less_one(double x) { return std::expm1(x); }
 
 // tanh through exp; near zero, where that cancels, an odd polynomial.
 inline float tanh_of(float x) {
