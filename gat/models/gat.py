@@ -49,7 +49,7 @@ class GAT(nn.Module):
     residual: "linear" (a learned projection), "identity" (as it is where widths match, else
     projected) or "none". norm: "batch", "layer" or "none". jumping_knowledge: "cat", "max", "lstm"
     (Xu et al. 2018) or "none". linear_input: project and activate the features first.
-    symmetric_norm: see `gat.nn.pyg.AttentionMixin`. edge_dim: features per edge, if any.
+    symmetric_norm: see `gat.nn.gat_layers.AttentionMixin`. edge_dim: features per edge, if any.
     """
 
     def __init__(

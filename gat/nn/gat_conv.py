@@ -9,8 +9,9 @@ from torch_geometric.typing import OptPairTensor, OptTensor
 
 from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.features import is_plain_linear, project
+from gat.nn.gat_layers import AttentionMixin
 from gat.nn.head_scores import head_scores
-from gat.nn.pyg import AttentionMixin, check_features, extend_signature
+from gat.nn.pyg import check_features, extend_signature
 from gat.ops import additive_attention
 from gat.ops.precision import result_dtype
 
@@ -23,7 +24,7 @@ class GATConv(AttentionMixin, pyg.GATConv):
 
     A drop-in for `torch_geometric.nn.GATConv`: the same parameters, ``state_dict``, options and
     returns; see there for those. ``value_dropout`` and ``symmetric_norm`` are ours, see
-    `gat.nn.pyg.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
+    `gat.nn.gat_layers.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
     """
 
     # PyG reads these from its own class's source, which it does not find under a same-named one.

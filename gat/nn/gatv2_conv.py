@@ -9,7 +9,8 @@ from torch_geometric.typing import OptTensor, PairTensor
 from gat.errors import InputError
 from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.features import project
-from gat.nn.pyg import AttentionMixin, check_features, extend_signature
+from gat.nn.gat_layers import AttentionMixin
+from gat.nn.pyg import check_features, extend_signature
 from gat.ops import gatv2_attention
 
 __all__ = ["GATv2Conv"]
@@ -21,7 +22,7 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
 
     A drop-in for `torch_geometric.nn.GATv2Conv`: the same parameters, ``state_dict``, options and
     returns; see there for those. ``value_dropout`` and ``symmetric_norm`` are ours, see
-    `gat.nn.pyg.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
+    `gat.nn.gat_layers.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
     """
 
     # PyG reads these from its own class's source, which it does not find under a same-named one.
