@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gat._version import __version__
 
 if TYPE_CHECKING:
-    from gat import data, errors, graph, models, nn, ops, train
+    from gat import data, errors, graph, inspection, models, nn, ops, train
     from gat.errors import GatError
     from gat.graph import Graph
     from gat.nn.accelerate import accelerate, restore
@@ -24,6 +24,7 @@ __all__ = [
     "data",
     "errors",
     "graph",
+    "inspection",
     "load_dgl_state_dict",
     "load_pyg_state_dict",
     "models",

@@ -193,6 +193,13 @@ class Graph:
         position = torch.arange(self.num_edges, device=self.device)
         return self._compact(torch.empty_like(edge).index_copy(0, edge, position))
 
+    @lazy
+    def edges_as_sources(self) -> Graph:
+        """The same targets with listed edge e as source e: for sums of what edges hold."""
+        number = torch.arange(self.num_edges, device=self.device)
+        col = number if self.perm is None else self.perm
+        return Graph(self.rowptr, col, self.num_edges, self.num_dst, self.perm)
+
     def _compact(self, index: Tensor) -> Tensor:
         return index.to(index_dtype(self.num_edges, self.num_src, self.num_dst))
 

@@ -1,17 +1,61 @@
-"""Attention layers: drop-ins for PyTorch Geometric's, computed by `gat.ops`."""
+"""Attention layers: one made of parts, drop-ins for PyTorch Geometric's, and what goes with them.
 
+`AttentionConv` takes any score (`gat.nn.scores`) with any normaliser (`gat.nn.normalizers`). The
+drop-ins carry PyG's names; `accelerate` puts them in the place of PyG's in a model that exists.
+All compute by `gat.ops`.
+"""
+
+from gat.nn import normalizers, scores
+from gat.nn.accelerate import accelerate, restore
 from gat.nn.agnn_conv import AGNNConv
+from gat.nn.attention_conv import AttentionConv
 from gat.nn.features import drop_features
 from gat.nn.gat_conv import GATConv
 from gat.nn.gatv2_conv import GATv2Conv
+from gat.nn.han_conv import HANConv
+from gat.nn.hetero_conv import HeteroConv
+from gat.nn.losses import (
+    attention_agreement,
+    attention_entropy,
+    attention_sparsity,
+    edge_agreement,
+)
+from gat.nn.positions import (
+    flip_signs,
+    laplacian_encoding,
+    random_walk_encoding,
+    sinusoidal_encoding,
+)
+from gat.nn.relations import Relations
+from gat.nn.rgat_conv import RGATConv
 from gat.nn.supergat_conv import SuperGATConv
 from gat.nn.transformer_conv import TransformerConv
+from gat.nn.weights import load_dgl_state_dict, load_pyg_state_dict
 
 __all__ = [
     "AGNNConv",
+    "AttentionConv",
     "GATConv",
     "GATv2Conv",
+    "HANConv",
+    "HeteroConv",
+    "RGATConv",
+    "Relations",
     "SuperGATConv",
     "TransformerConv",
+    "accelerate",
+    "attention_agreement",
+    "attention_entropy",
+    "attention_sparsity",
     "drop_features",
+    "edge_agreement",
+    "flip_signs",
+    "laplacian_encoding",
+    "load_dgl_state_dict",
+    "load_pyg_state_dict",
+    "normalizers",
+    "random_walk_encoding",
+    "restore",
+    "scores",
+    "sinusoidal_encoding",
 ]

@@ -21,7 +21,7 @@ from gat.nn.pyg import GENERATED, STEPS
 
 __all__ = ["AccelerateReport", "LayerNote", "accelerate", "restore"]
 
-# Layers of PyG for which `gat.nn` has one of the same name, or will have.
+# Layers of PyG for which `gat.nn` has one of the same name.
 TWINS = (
     "GATConv",
     "GATv2Conv",

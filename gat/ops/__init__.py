@@ -3,12 +3,14 @@
 `attention.py` has the public operators and `steps.py` their steps, which check (`checks.py`) and
 dispatch; `backend.py` chooses the implementation: the definition (`reference.py`), blocks of edges
 in torch (`blockwise/`), or compiled kernels (`library.py`, whose CPU side is `cpu/`). `dropout.py`
-(the mask) and `precision.py` (dtypes, overflow) are what all implementations share.
+(the mask) and `precision.py` (dtypes, overflow) are what all implementations share. `selection.py`
+finds the largest scores of each target.
 """
 
 from gat.ops.attention import additive_attention, dot_attention, gatv2_attention
 from gat.ops.backend import use_backend
 from gat.ops.dropout import draw_seed, keep_mask
+from gat.ops.selection import largest_scores
 from gat.ops.steps import (
     additive_scores,
     aggregate,
@@ -28,6 +30,7 @@ __all__ = [
     "gatv2_attention",
     "gatv2_scores",
     "keep_mask",
+    "largest_scores",
     "segment_entmax",
     "segment_softmax",
     "use_backend",

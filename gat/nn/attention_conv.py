@@ -1,0 +1,325 @@
+"""`AttentionConv`: attention over a graph from parts, any score with any normaliser."""
+
+from collections.abc import Collection
+from typing import Any
+
+from torch import Tensor
+from torch_geometric.nn import Linear
+from torch_geometric.typing import OptTensor
+
+from gat.errors import InputError
+from gat.graph import Graph
+from gat.nn.batched import batch_size, split_batch, split_heads
+from gat.nn.dropout import dropout as drop
+from gat.nn.edge_bias import edge_bias
+from gat.nn.edge_features import EdgeFeatures
+from gat.nn.ending import Ending, one_of
+from gat.nn.features import project
+from gat.nn.forms import Edgewise, Form, Hidden
+from gat.nn.normalizers import NORMALIZERS, Normalizer
+from gat.nn.pyg import DropIn, check_features
+from gat.nn.scores import SCORES, Score
+from gat.ops.dropout import check_probability
+
+__all__ = ["AttentionConv"]
+
+EDGE_IN = ("score", "value")
+SHARES = (None, "all", "key_value", "none")
+
+
+class AttentionConv(DropIn):
+    """Score every edge, normalise over the edges that enter a node, sum the values by the weights:
+
+        s_e = score(q_i, k_j, e);   a = normalizer(s);   out_i = sum of a_e (v_j + W e)
+
+    in_channels: features of a node; a pair (sources, targets) for a bipartite graph; -1 to learn it
+    from the first input. out_channels C and ``heads`` H: the output has H*C features, or C with
+    ``concat=False``, where heads are averaged.
+    score, normalizer: a name or an object; see `gat.nn.scores` and `gat.nn.normalizers`.
+    edge_dim: features per edge, which enter the ``edge_in`` "score", "value", or both.
+    dropout: on the weights. residual, gate, bias: see `gat.nn.ending`.
+    share: which projections are one, "all" (query, key and value; on a bipartite graph key and
+    value), "key_value" or "none"; by default as the score's paper has it. projection_bias: of
+    query, key and value.
+    add_self_loops: each node's own edge, its features filled by ``fill_value`` as PyG's GATConv
+    does it. Unlike there the default is the graph as it is.
+    update_edges: also return new features of the edges, the hidden layer of the score,
+    activation(q_i + k_j + W e), [E, H*C] (Kaminski et al. 2022, "Rossmann-toolbox", EGAT); for
+    scores that have one: "gatv2", "mlp", "normed_mlp".
+
+    PyG's explainers and message hooks work on it, as on PyG's own layers.
+    """
+
+    # How PyG's message passing is told what it is handed.
+    propagate_type = {"value": Tensor, "weights": Tensor, "edge_value": OptTensor}  # noqa: RUF012
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        heads: int = 1,
+        concat: bool = True,
+        score: str | Score = "additive",
+        normalizer: str | Normalizer = "softmax",
+        edge_dim: int | None = None,
+        edge_in: Collection[str] = EDGE_IN,
+        dropout: float = 0.0,
+        residual: bool | str = False,
+        gate: str | None = None,
+        bias: bool = True,
+        *,
+        share: str | None = None,
+        projection_bias: bool = False,
+        add_self_loops: bool = False,
+        fill_value: float | Tensor | str = "mean",
+        update_edges: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("aggr", "add")
+        super().__init__(node_dim=0, **kwargs)
+        _check_counts(out_channels=out_channels, heads=heads, edge_dim=edge_dim)
+        check_probability("dropout", dropout)
+        self.in_channels, self.out_channels, self.heads = in_channels, out_channels, heads
+        self.dropout, self.edge_dim = dropout, edge_dim
+        self.edge_in = _edge_in(edge_in) if edge_dim is not None else ()
+        self.add_self_loops, self.fill_value = add_self_loops, fill_value
+        self.update_edges = update_edges
+        self.score = SCORES.make(score)
+        self.score.attach(heads, out_channels, "score" in self.edge_in)
+        self.normalizer = NORMALIZERS.make(normalizer)
+        self.normalizer.attach(heads)
+        share = one_of("share", share, SHARES) or self.score.share
+        self._make_projections(share, projection_bias)
+        _, dst = _pair(in_channels)
+        self.ending = Ending(dst, out_channels, heads, concat, residual, gate, bias)
+
+    def _make_projections(self, share: str, bias: bool) -> None:
+        """lin_key; lin_query and lin_value, None where they are lin_key; lin_edge."""
+        src, dst = _pair(self.in_channels)
+        width = self.heads * self.out_channels
+        options: dict[str, Any] = {"bias": bias, "weight_initializer": "glorot"}
+        same_nodes = isinstance(self.in_channels, int)
+        shares_query = share == "all" and same_nodes
+        self.lin_key = Linear(src, width, **options)
+        self.lin_query = None if shares_query else Linear(dst, width, **options)
+        self.lin_value = Linear(src, width, **options) if share == "none" else None
+        self.lin_edge = None
+        if self.edge_dim is not None:
+            options["bias"] = False
+            self.lin_edge = Linear(self.edge_dim, width, **options)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        super().reset_parameters()
+        for part in self.children():
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()
+
+    def forward(
+        self,
+        x: Any,
+        edge_index: Any,
+        edge_attr: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        score_bias: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        return_attention_weights: bool | None = None,
+    ) -> Any:
+        """Attend over the edges.
+
+        x [N, in_channels], or a pair ([num_src, .], [num_dst, .]) of sources and targets, dense or
+        torch sparse CSR; dense ones may be [B, N, .], a batch on one graph. edge_index as
+        `gat.graph.read_edges` takes it, or a `gat.Graph`. In the caller's edge order: edge_attr
+        [E, edge_dim]; mask bool [E] or [E, H], False for edges that are not attended over;
+        score_bias [E] or [E, H], added to the scores.
+
+        Returns [num_dst, H*C] ([num_dst, C] if not ``concat``). With ``update_edges`` a tuple: also
+        the new edge features [E, H*C]. With ``return_attention_weights`` last in the tuple
+        (edges, weights [E', H]): the edges attended over, self-loops last, and the weights used,
+        after dropout. Of a batch: [B, ...] each.
+        """
+        x_src, x_dst = check_features(self, x)
+        if x_dst is None:
+            raise InputError("AttentionConv scores every target: x must be a tensor or a full pair")
+        graph = self._graph(edge_index, x_src, x_dst, size)
+        projected = self._project(x_src, x_dst)
+        asked = bool(return_attention_weights)
+        return self._run(graph, edge_index, projected, x_dst, edge_attr, mask, score_bias, asked)
+
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        edge_index: Any,
+        edge_attr: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        score_bias: Tensor | None = None,
+        return_attention_weights: bool | None = None,
+    ) -> Any:
+        """As ``forward``, of queries, keys and values that come projected.
+
+        query [num_dst, H, C], key and value [num_src, H, C]. Without residual and gate, which look
+        at the targets' own features.
+        """
+        for name, tensor in (("query", query), ("key", key), ("value", value)):
+            if tensor.dim() != 3 or tensor.shape[1:] != (self.heads, self.out_channels):
+                raise InputError(
+                    f"{name} has shape {list(tensor.shape)}; expected [nodes, heads, channels] = "
+                    f"[nodes, {self.heads}, {self.out_channels}]"
+                )
+        if self.ending.asks_targets:
+            raise InputError(
+                "attend knows no features of the targets: make the layer without residual and "
+                "gate, or call the layer with x"
+            )
+        graph = self._graph(edge_index, key.flatten(1), query.flatten(1))
+        projected, asked = (query, key, value), bool(return_attention_weights)
+        return self._run(graph, edge_index, projected, None, edge_attr, mask, score_bias, asked)
+
+    def scores(self, x: Any, edge_index: Any, edge_attr: Tensor | None = None) -> Tensor:
+        """The scores before they are normalised, [E', H] in the order of the weights' edges."""
+        x_src, x_dst = check_features(self, x)
+        if x_src.dim() == 3 or x_dst is None:
+            raise InputError("scores takes features [nodes, channels], or a full pair of them")
+        graph = self._graph(edge_index, x_src, x_dst)
+        query, key, _ = self._project(x_src, x_dst)
+        return self._form(graph, query, key, self._edge_features(graph, edge_attr)).scores(graph)
+
+    def message(self, value_j: Tensor, weights: Tensor, edge_value: OptTensor) -> Tensor:
+        """What an edge hands to its target where PyG's message passing sums: explanations, hooks,
+        other aggregations. value_j [E, H, C], weights [E, H], edge_value [E, H, C] or None."""
+        value = value_j if edge_value is None else value_j + edge_value
+        return weights.unsqueeze(-1) * value
+
+    def _project(self, x_src: Tensor, x_dst: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query [num_dst, H, C], key and value [num_src, H, C]; those shared are one tensor."""
+        key = split_heads(project(self.lin_key, x_src), self.heads)
+        query = value = key
+        if self.lin_query is not None or x_dst is not x_src:
+            lin = self.lin_key if self.lin_query is None else self.lin_query
+            query = split_heads(project(lin, x_dst), self.heads)
+        if self.lin_value is not None:
+            value = split_heads(project(self.lin_value, x_src), self.heads)
+        return query, key, value
+
+    def _run(
+        self,
+        graph: Graph,
+        edge_index: Any,
+        projected: tuple[Tensor, Tensor, Tensor],
+        x_dst: Tensor | None,
+        edge_attr: Tensor | None,
+        mask: Tensor | None,
+        score_bias: Tensor | None,
+        return_weights: bool,
+    ) -> Any:
+        """All that follows the projections."""
+        query, key, value = projected
+        batch = None if x_dst is None else batch_size(x_dst)
+        edge = self._edge_features(graph, edge_attr, batch)
+        form = self._form(graph, query, key, edge)
+        hidden = self._hidden(graph, form, batch) if self.update_edges else None
+        bias = edge_bias(graph, mask, score_bias, self.heads, query.dtype, batch)
+        if bias is not None:
+            form = Edgewise(form.scores(graph) + bias)
+        in_value = edge if "value" in self.edge_in else None
+        if self._why_pygs_way(edge_index):
+            out, weights = self._by_messages(graph, form, value, in_value)
+        else:
+            out, weights = self._by_operators(graph, form, value, in_value, return_weights)
+        answer: list[Any] = [self.ending(out, x_dst, batch)]
+        if hidden is not None:
+            answer.append(hidden)
+        if return_weights:
+            assert weights is not None
+            answer.append(self._with_weights(graph, edge_index, weights, batch))
+        return answer[0] if len(answer) == 1 else tuple(answer)
+
+    def _form(self, graph: Graph, query: Tensor, key: Tensor, edge: EdgeFeatures | None) -> Form:
+        return self.score(graph, query, key, edge if "score" in self.edge_in else None)
+
+    def _by_operators(
+        self, graph: Graph, form: Form, value: Tensor, edge: EdgeFeatures | None, weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The sums [num_dst, H, C], and the weights [E, H] if asked for."""
+        dropout = self.dropout if self.training else 0.0
+        asked = weights or edge is not None
+        out, used = self.normalizer.attend(graph, form, value, dropout, asked)
+        if edge is not None:
+            assert used is not None
+            out = out + edge.summed(graph, used)
+        return out, used
+
+    def _by_messages(
+        self, graph: Graph, form: Form, value: Tensor, edge: EdgeFeatures | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same through PyG's propagate, which makes messages [E, H, C]."""
+        weights = drop(self.normalizer(graph, form.scores(graph)), self.dropout, self.training)
+        size = (graph.num_src, graph.num_dst)
+        size = size if self.flow == "source_to_target" else size[::-1]
+        edges = self._listed_edges(graph)
+        vectors = None if edge is None else edge.vectors()
+        out = self.propagate(edges, size=size, value=value, weights=weights, edge_value=vectors)
+        return out, weights
+
+    def _edge_features(
+        self, graph: Graph, edge_attr: Tensor | None, batch: int | None = None
+    ) -> EdgeFeatures | None:
+        if (edge_attr is None) is not (self.lin_edge is None):
+            made = "without edge_dim" if self.lin_edge is None else f"with edge_dim={self.edge_dim}"
+            raise InputError(
+                f"AttentionConv was made {made} and called "
+                f"{'without' if edge_attr is None else 'with'} edge_attr; make the layer with "
+                f"edge_dim, and pass edge_attr, or neither"
+            )
+        if edge_attr is None or self.lin_edge is None:
+            return None
+        attr = self._listed_features(graph, edge_attr)
+        if attr.dim() != 2 or self.lin_edge.in_channels not in (attr.size(1), -1):
+            raise InputError(
+                f"edge_attr has shape {list(edge_attr.shape)}; expected [E, edge_dim] = "
+                f"[{graph.num_caller_edges}, {self.edge_dim}]"
+            )
+        weight = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
+        return EdgeFeatures(attr, weight, batch)
+
+    def _hidden(self, graph: Graph, form: Form, batch: int | None) -> Tensor:
+        """The score's hidden layer of each edge, in the caller's order: [E, H*C]."""
+        if not isinstance(form, Hidden):
+            raise InputError(
+                "update_edges gives the hidden layer of the score, which this one has not; use "
+                "score='gatv2', 'mlp' or 'normed_mlp'"
+            )
+        hidden = split_batch(graph.to_caller(form.hidden(graph)), batch)
+        return hidden.flatten(-2)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.in_channels}, {self.out_channels}, heads={self.heads}, "
+            f"score={type(self.score).__name__}, normalizer={type(self.normalizer).__name__})"
+        )
+
+
+# Its own message is what the class is about, and no reason to leave the operators.
+AttentionConv._overridden = ()
+
+
+def _pair(in_channels: int | tuple[int, int]) -> tuple[int, int]:
+    return (in_channels, in_channels) if isinstance(in_channels, int) else in_channels
+
+
+def _edge_in(given: Collection[str]) -> tuple[str, ...]:
+    parts = (given,) if isinstance(given, str) else tuple(given)
+    if not parts or any(part not in EDGE_IN for part in parts):
+        raise InputError(f"edge_in is {given!r}; expected 'score', 'value', or both")
+    return parts
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise InputError(f"{name} is {count}; expected 1 or more")

@@ -1,0 +1,46 @@
+"""Edge features of an attention layer, projected only as far as they are asked for."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gat.graph import Graph
+from gat.nn.batched import repeat_heads
+from gat.ops import aggregate
+
+__all__ = ["EdgeFeatures"]
+
+
+@dataclass(frozen=True)
+class EdgeFeatures:
+    """attr [E, D] in listed order and the weight [H, C, D] that projects it to heads.
+
+    batch: B where the layer has B*H heads (`gat.nn.batched`), of which each H see the same edges.
+    """
+
+    attr: Tensor
+    weight: Tensor
+    batch: int | None = None
+
+    def vectors(self) -> Tensor:
+        """W e of each edge: [E, H, C]."""
+        heads, channels, _ = self.weight.shape
+        projected = self.attr @ self.weight.flatten(0, 1).t()
+        return repeat_heads(projected.view(-1, heads, channels), self.batch)
+
+    def against(self, vector: Tensor) -> Tensor:
+        """vector . (W e) of each edge, vector [H, C]: [E, H], without making [E, H, C]."""
+        folded = torch.einsum("hc,hcd->dh", vector, self.weight)
+        return repeat_heads(self.attr @ folded, self.batch)
+
+    def summed(self, graph: Graph, weights: Tensor) -> Tensor:
+        """Sum of a_e * (W e) over the edges entering i, weights [E, H]: [num_dst, H, C].
+
+        The features are summed as they are, head by head, and projected after: [num_dst, H, D]
+        takes the place of [E, H, C].
+        """
+        attr, sources = self.attr.unsqueeze(1), graph.edges_as_sources
+        sums = [aggregate(sources, each.contiguous(), attr) for each in weights.split(1, dim=1)]
+        weight = repeat_heads(self.weight, self.batch, dim=0)
+        return torch.einsum("nhd,hcd->nhc", torch.cat(sums, dim=1), weight)

@@ -1,0 +1,292 @@
+"""How scores become weights: what `AttentionConv` takes as ``normalizer``, by name or as an object.
+
+A normaliser of your own is one class: derive from `Normalizer`, give weights [E, H] for scores
+[E, H] in ``forward``, and name it with ``@NORMALIZERS.add("name")`` if you want a name. Where the
+weights are a softmax of scores that can be had otherwise, `Normalizer.attend` may hand them to the
+form's fused operator (`gat.nn.forms`) instead. A score of -inf is a mask: its weight is 0.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from gat.errors import InputError
+from gat.graph import Graph
+from gat.nn.dropout import dropout as drop
+from gat.nn.forms import Additive, Edgewise, Form
+from gat.nn.registry import Registry
+from gat.ops import aggregate, largest_scores, segment_entmax, segment_softmax
+
+__all__ = [
+    "NORMALIZERS",
+    "Entmax",
+    "Entmax15",
+    "Gumbel",
+    "Normalizer",
+    "Sigmoid",
+    "Softmax",
+    "Sparsemax",
+    "Tanh",
+    "TopK",
+    "Uniform",
+]
+
+
+class Normalizer(nn.Module, ABC):
+    """Gives weights [E, H] of scores [E, H], over the edges that enter each target.
+
+    An object with parameters or a state serves one layer.
+    """
+
+    def attach(self, heads: int) -> None:
+        """Make the parameters for a layer of ``heads``; called once."""
+
+    @abstractmethod
+    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
+        """Weights [E, H] of scores [E, H], both in listed order; H as in `Score.forward`."""
+
+    def attend(
+        self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The weighted sum [num_dst, H, C] of value [num_src, H, C], and the weights it used, after
+        dropout. Step by step: E x H memory."""
+        weights = drop(self(graph, form.scores(graph)), dropout)
+        return aggregate(graph, weights, value), weights if return_weights else None
+
+    def reset_parameters(self) -> None:
+        """Go back to the state of a new layer."""
+
+
+NORMALIZERS: Registry[Normalizer] = Registry("normalizer", Normalizer)
+
+
+def fused(
+    graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Softmax and weighted sum by the form's own operator."""
+    result = form.attend(graph, value, dropout=dropout, return_weights=return_weights)
+    return result if isinstance(result, tuple) else (result, None)
+
+
+@NORMALIZERS.add("softmax")
+class Softmax(Normalizer):
+    """exp(s / T) over its sum. With ``clip`` c, scores become c * tanh(s / c) first (Bello et al.
+    2017, "Neural Combinatorial Optimization with Reinforcement Learning", appendix A.2).
+    """
+
+    def __init__(self, temperature: float = 1.0, clip: float | None = None) -> None:
+        super().__init__()
+        self.temperature = _positive("temperature", temperature)
+        self.clip = None if clip is None else _positive("clip", clip)
+
+    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
+        return segment_softmax(graph, self._settle(Edgewise(scores), graph).scores(graph))
+
+    def attend(
+        self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        return fused(graph, self._settle(form, graph), value, dropout, return_weights)
+
+    def _settle(self, form: Form, graph: Graph) -> Form:
+        if self.clip is not None:
+            scores = form.scores(graph)
+            clipped = self.clip * torch.tanh(scores / self.clip)
+            form = Edgewise(clipped.masked_fill(_masked(scores), -torch.inf))
+        return form if self.temperature == 1 else form.scaled(1 / self.temperature)
+
+
+class Entmax(Normalizer):
+    """alpha-entmax (Peters et al. 2019, "Sparse Sequence-to-Sequence Models", eq. 10): some weights
+    are exactly 0, the more the larger alpha > 1; they sum to 1.
+
+    ``learned``: an alpha per head between 1 and 2, which starts at ``alpha`` (Correia et al. 2019,
+    "Adaptively Sparse Transformers", section 3.1).
+    """
+
+    def __init__(self, alpha: float = 1.5, learned: bool = True) -> None:
+        super().__init__()
+        if not alpha > 1 or (learned and not alpha < 2):
+            bounds = "between 1 and 2 where it is learned" if learned else "above 1"
+            raise InputError(f"alpha is {alpha}; expected a number {bounds}")
+        self.start, self.learned = alpha, learned
+
+    def attach(self, heads: int) -> None:
+        self.raw = nn.Parameter(torch.empty(heads)) if self.learned else None
+        self.reset_parameters()
+
+    def alpha(self) -> Tensor | float:
+        """The alpha of each head [H], or the number that was given."""
+        return self.start if self.raw is None else 1 + torch.sigmoid(self.raw)
+
+    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
+        alpha = self.alpha()
+        if isinstance(alpha, Tensor):
+            alpha = alpha.repeat(scores.size(1) // alpha.numel())
+        return segment_entmax(graph, scores, alpha)
+
+    def reset_parameters(self) -> None:
+        if self.raw is not None:
+            nn.init.constant_(self.raw, math.log((self.start - 1) / (2 - self.start)))
+
+
+NORMALIZERS.add("entmax")(Entmax)
+
+
+@NORMALIZERS.add("sparsemax")
+class Sparsemax(Entmax):
+    """The projection onto the simplex (Martins and Astudillo 2016, "From Softmax to Sparsemax",
+    eq. 2): entmax with alpha 2."""
+
+    def __init__(self) -> None:
+        super().__init__(2.0, learned=False)
+
+
+@NORMALIZERS.add("entmax15")
+class Entmax15(Entmax):
+    """Entmax with alpha 1.5 (Peters et al. 2019, section 3.2)."""
+
+    def __init__(self) -> None:
+        super().__init__(1.5, learned=False)
+
+
+@NORMALIZERS.add("topk")
+class TopK(Softmax):
+    """Hard attention: softmax over the ``k`` largest scores of each target; the others' weights are
+    exactly 0. Of equal scores the edge that is listed first wins."""
+
+    def __init__(self, k: int = 8, temperature: float = 1.0) -> None:
+        super().__init__(temperature)
+        if k < 1:
+            raise InputError(f"k is {k}; expected 1 or more edges per target")
+        self.k = k
+
+    def _settle(self, form: Form, graph: Graph) -> Form:
+        scores = form.scores(graph)
+        kept = largest_scores(graph, scores.detach(), self.k)
+        return super()._settle(Edgewise(scores.masked_fill(~kept, -torch.inf)), graph)
+
+
+@NORMALIZERS.add("gumbel")
+class Gumbel(Normalizer):
+    """Softmax of (s + Gumbel noise) / T: in training a differentiable draw of one edge per target
+    (Jang et al. 2017, "Categorical Reparameterization with Gumbel-Softmax", eq. 2).
+
+    T falls with every forward pass in training, T = max(minimum, temperature * exp(-rate * step));
+    the step is part of the state_dict. With ``hard`` the weights are 1 for the edge drawn and 0
+    elsewhere, with the gradient of the soft ones (straight-through). Outside training there is no
+    noise: ``hard`` then takes the largest score.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        hard: bool = False,
+        minimum: float = 0.1,
+        rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.temperature = _positive("temperature", temperature)
+        self.minimum = _positive("minimum", minimum)
+        if rate < 0:
+            raise InputError(f"rate is {rate}; expected 0 or more, by which T falls per step")
+        self.hard, self.rate = hard, rate
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def current(self) -> Tensor:
+        """The temperature of the next pass, a scalar tensor."""
+        fallen = self.temperature * torch.exp(-self.rate * self.step)
+        return fallen.clamp(min=min(self.minimum, self.temperature))
+
+    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
+        drawn = self._draw(scores)
+        soft = segment_softmax(graph, drawn)
+        if not self.hard:
+            return soft
+        largest = largest_scores(graph, drawn.detach(), 1).to(soft.dtype)
+        return largest - soft.detach() + soft
+
+    def attend(
+        self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.hard:
+            return super().attend(graph, form, value, dropout, return_weights)
+        drawn = Edgewise(self._draw(form.scores(graph)))
+        return fused(graph, drawn, value, dropout, return_weights)
+
+    def _draw(self, scores: Tensor) -> Tensor:
+        temperature = self.current().to(scores.dtype)
+        if self.training:
+            # -log of an exponential draw is a Gumbel draw.
+            noise = torch.empty_like(scores).exponential_().log()
+            scores = scores - noise
+            with torch.no_grad():
+                self.step += 1
+        return scores / temperature
+
+    def reset_parameters(self) -> None:
+        self.step.zero_()
+
+
+@NORMALIZERS.add("sigmoid")
+class Sigmoid(Normalizer):
+    """1 / (1 + exp(-s)): every edge by itself, between 0 and 1; no sum is kept."""
+
+    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
+        return torch.sigmoid(scores)
+
+
+@NORMALIZERS.add("tanh")
+class Tanh(Normalizer):
+    """tanh(s): signed weights between -1 and 1 (Bo et al. 2021, "Beyond Low-Frequency Information
+    in Graph Convolutional Networks", eq. 8).
+
+    With ``symmetric_norm``, divided by sqrt(in-degree of i * out-degree of j), as FAGCN's eq. 7.
+    """
+
+    def __init__(self, symmetric_norm: bool = False) -> None:
+        super().__init__()
+        self.symmetric_norm = symmetric_norm
+
+    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
+        weights = torch.tanh(scores).masked_fill(_masked(scores), 0)
+        if not self.symmetric_norm:
+            return weights
+        source, target = graph.edge_index
+        scale = graph.out_degree[source].rsqrt() * graph.in_degree[target].rsqrt()
+        return weights * scale.to(weights.dtype).unsqueeze(1)
+
+
+@NORMALIZERS.add("uniform")
+class Uniform(Normalizer):
+    """1 / number of edges that are not masked, whatever the score: the ablation of attention."""
+
+    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
+        return segment_softmax(graph, _silent(scores))
+
+    def attend(
+        self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        # Only scores that were given edge by edge can hold a mask.
+        if isinstance(form, Edgewise):
+            even: Form = Edgewise(_silent(form.given))
+        else:
+            even = Additive(value.new_zeros(value.shape[:2]))
+        return fused(graph, even, value, dropout, return_weights)
+
+
+def _masked(scores: Tensor) -> Tensor:
+    return scores == -torch.inf
+
+
+def _silent(scores: Tensor) -> Tensor:
+    return torch.zeros_like(scores).masked_fill(_masked(scores), -torch.inf)
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise InputError(f"{name} is {value}; expected a number above 0")
+    return value
