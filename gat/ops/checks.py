@@ -75,7 +75,7 @@ def settle_alpha(alpha: float | Tensor, fit: Fit) -> Tensor:
     """Entmax's alpha for each head, [H], in the dtype that scores such as ``fit.tensor`` are
     computed in; InputError where it is not above 1."""
     scores, heads = fit.tensor, fit.sizes[0]
-    dtype = torch.promote_types(scores.dtype, torch.float32)
+    dtype = torch.float64 if scores.dtype is torch.float64 else torch.float32
     if not isinstance(alpha, Tensor):
         if not isinstance(alpha, int | float):
             raise ArgumentTypeError(f"alpha is {alpha!r}; expected a number or a tensor")
