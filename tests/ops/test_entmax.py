@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph
 from gat.ops import cpu, segment_entmax, segment_softmax
+from gat.ops.blockwise import entmax as blockwise_entmax
 from tests.graphs import GRAPHS
 from tests.ops.inputs import FAST, graph
 
 BACKENDS = ["reference", *FAST]
 AWKWARD = ["no_edges", "loops_and_duplicates", "hub", "isolated_nodes", "random"]
+ALPHAS = [1.2, 1.5, 1.9, 2.0, 2.5]
 bisect = functools.partial(entmax_bisect, n_iter=90)
 
 # alpha -> the same of one target's scores [edges, H], by the entmax package
@@ -100,9 +102,9 @@ def test_near_one_it_is_softmax_and_alphas_gradient_stays_exact(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_each_head_has_its_own_alpha(backend):
     on = graph("random")
-    scores, alphas = draw(on, 5), [1.2, 1.5, 1.9, 2.0, 3.0]
-    together = segment_entmax(on, scores, torch.tensor(alphas), backend=backend)
-    for head, alpha in enumerate(alphas):
+    scores = draw(on, 5)
+    together = segment_entmax(on, scores, torch.tensor(ALPHAS), backend=backend)
+    for head, alpha in enumerate(ALPHAS):
         alone = segment_entmax(on, scores[:, [head]], torch.tensor(alpha), backend=backend)
         # A tensor of float32 holds another 1.2 than Python does, and scores of float64 feel it.
         torch.testing.assert_close(together[:, [head]], alone)
@@ -255,6 +257,33 @@ def test_scores_that_make_newton_slow_do_not_take_for_ever(alpha):
     for scores in (-steps.log() / 10, -1 + 1 / steps, 1 / steps**0.5):
         weights = segment_entmax(on, scores[:, None], alpha, backend="cpu")
         assert abs(float(weights.sum()) - 1) < 1e-9
+
+
+@pytest.mark.skipif("cpu" not in FAST, reason=str(cpu.status()))
+def test_the_same_bits_on_one_thread_and_on_two():
+    torch.manual_seed(4)
+    source, target = torch.randint(3000, (2, 30_000))
+    target[:20_000] = 7
+    on = Graph.from_edge_index(torch.stack([source, target]), 3000)
+    leaves = draw(on, 5).float().requires_grad_(), torch.tensor(ALPHAS, requires_grad=True)
+    upstream = torch.randn(30_000, 5)
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2, 2, 7):
+        torch.set_num_threads(threads)
+        weights = segment_entmax(on, *leaves, backend="cpu")
+        found.append((weights, *torch.autograd.grad(weights, leaves, upstream)))
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+    in_64 = [x.detach().double().requires_grad_() for x in leaves]
+    expected = segment_entmax(on, *in_64, backend="reference")
+    torch.testing.assert_close(found[0][0].double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_operator_in_torch_passes_opcheck():
+    on = graph("random")
+    scores, alpha = draw(on).requires_grad_(), torch.tensor([1.4, 2.0]).double().requires_grad_()
+    torch.library.opcheck(blockwise_entmax._entmax, (scores, alpha, on.edge_index[1], 31))
 
 
 # Calls --------------------------------------------------------------------------------------------
