@@ -4,9 +4,10 @@ A graph is validated once, at the door (`door.py`), and trusted inside. What att
 it is the business of `gat.ops`.
 """
 
-from gat.graph.cache import graph_of, remember
+from gat.graph.cache import remember
 from gat.graph.compact import CompactEdges
 from gat.graph.door import EdgeList, read_edges
+from gat.graph.lookup import graph_of
 from gat.graph.loops import loop_features
 from gat.graph.structure import Graph, Transpose
 

@@ -5,6 +5,9 @@ it goes when the tensor goes. It is thrown away when torch says the tensor was c
 (its version counter), resized or moved. What torch cannot see is not noticed: writing through
 ``edge_index.numpy()`` or ``edge_index.data``. Tensors made under ``torch.inference_mode`` carry no
 version and are not remembered.
+
+Compiled code is another matter: it may write into a buffer of its own again, which no version
+counts. Edges that it asks for are compared with what was sorted (`remembered_by_value`).
 """
 
 from typing import Any
@@ -14,34 +17,16 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 from torch_geometric import EdgeIndex
 
-from gat.errors import InputError
-from gat.graph.door import Sizes, as_pair, read_edges
+from gat.graph.door import Sizes, read_edges
 from gat.graph.structure import Graph
 
-__all__ = ["graph_of", "remember", "stamp"]
+__all__ = ["remember", "remembered", "remembered_by_value", "stamp"]
 
 _REMEMBERED = WeakTensorKeyDictionary()
-# Of a sparse matrix, which says itself how large it is: see the key in `_remembered`.
+# What edges held that compiled code asked for.
+_VALUES = WeakTensorKeyDictionary()
+# Of a sparse matrix, which says itself how large it is: see the key in `remembered`.
 NO_SIZES = ((None, None), None)
-
-
-def graph_of(
-    edges: Any,
-    sizes: Sizes = None,
-    *,
-    flow: str = "source_to_target",
-    self_loops: bool = False,
-) -> Graph:
-    """The `Graph` of ``edges`` (a Graph is taken as it is), with or without self-loops.
-
-    Arguments as in `gat.graph.read_edges`. Calling again with the same tensor sorts nothing. Under
-    torch.compile this is a graph break, unless ``edges`` is a Graph.
-    """
-    sizes = as_pair(sizes)
-    if isinstance(edges, Graph):
-        _check_sizes(edges, sizes)
-        return edges.with_self_loops() if self_loops else edges
-    return _remembered(edges, sizes, flow, self_loops)
 
 
 @torch.compiler.disable
@@ -52,11 +37,10 @@ def remember(matrix: Tensor, graph: Graph) -> None:
         _REMEMBERED[matrix] = (now, {(*NO_SIZES, "source_to_target", False): graph})
 
 
-# Traced, the sort would be part of the compiled code and run at every call.
-@torch.compiler.disable
-def _remembered(
+def remembered(
     edges: Any, sizes: tuple[int | None, int | None], flow: str, self_loops: bool
 ) -> Graph:
+    """The `Graph` of ``edges``, built if need be; arguments as in `gat.graph.graph_of`."""
     # PyG's EdgeIndex is a wrapper; the tensor inside is what may change.
     wrapped = isinstance(edges, EdgeIndex)
     tensor = edges.as_tensor() if wrapped else edges
@@ -64,14 +48,44 @@ def _remembered(
     now = stamp(tensor)
     if now is None:
         return _build(edges, sizes, flow, self_loops)
+    graphs = _graphs(tensor, now)
+    graph = graphs.get(key)
+    if graph is None:
+        graph = graphs[key] = _build(edges, sizes, flow, self_loops)
+    return graph
+
+
+def remembered_by_value(
+    edges: Tensor, sizes: tuple[int, int], flow: str, self_loops: bool, *, compare: bool
+) -> Graph:
+    """As `remembered`, for compiled code; ``compare`` whenever its edges may be new."""
+    if compare:
+        _forget_if_changed(edges)
+    key = (sizes, None, flow, self_loops)
+    graphs = _graphs(edges, stamp(edges))
+    graph = graphs.get(key)
+    if graph is None:
+        graph = graphs[key] = _build(edges, sizes, flow, self_loops)
+    return graph
+
+
+def _forget_if_changed(edges: Tensor) -> None:
+    seen = _VALUES.get(edges)
+    if seen is not None and seen.dtype == edges.dtype and torch.equal(seen, edges):
+        return
+    # What was never compared is eager code's, whose changes the stamp tells.
+    if seen is not None or edges.is_inference():
+        _REMEMBERED.pop(edges, None)
+    _VALUES[edges] = edges.clone()
+
+
+def _graphs(tensor: Any, now: tuple | None) -> dict[tuple, Graph]:
+    """The graphs remembered for a tensor, by what else was asked."""
     entry = _REMEMBERED.get(tensor)
     if entry is None or entry[0] != now:
         entry = (now, {})
         _REMEMBERED[tensor] = entry
-    graph = entry[1].get(key)
-    if graph is None:
-        graph = entry[1][key] = _build(edges, sizes, flow, self_loops)
-    return graph
+    return entry[1]
 
 
 def _build(edges: Any, sizes: Sizes, flow: str, self_loops: bool) -> Graph:
@@ -87,14 +101,3 @@ def stamp(edges: Any) -> tuple | None:
     if edges.layout is torch.strided:
         return edges._version, edges.data_ptr(), edges.shape, edges.device
     return edges._version, edges.shape, edges.device
-
-
-def _check_sizes(graph: Graph, sizes: tuple[int | None, int | None]) -> None:
-    for role, given, known in zip(
-        ("source", "target"), sizes, (graph.num_src, graph.num_dst), strict=True
-    ):
-        if given is not None and given != known:
-            raise InputError(
-                f"the graph has {known} {role} nodes, but the features have {given} rows; pass "
-                f"the Graph that belongs to these features"
-            )

@@ -7,6 +7,8 @@ from torch import Tensor
 
 __all__ = ["CompactEdges", "index_dtype"]
 
+LARGEST = torch.iinfo(torch.int32).max
+
 
 @dataclass(frozen=True, eq=False)
 class CompactEdges:
@@ -27,4 +29,6 @@ class CompactEdges:
 
 def index_dtype(*sizes: int) -> torch.dtype:
     """int32 if it can count to every size, else int64."""
-    return torch.int32 if max(sizes) < torch.iinfo(torch.int32).max else torch.int64
+    # Each by itself: traced, a comparison between sizes would hold for the order of these alone.
+    fits = all(size < LARGEST for size in sizes)
+    return torch.int32 if fits else torch.int64

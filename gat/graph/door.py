@@ -165,7 +165,7 @@ def as_pair(sizes: Any) -> tuple[int | None, int | None]:
     """(num_src, num_dst) from a number, a pair or None; numpy's and torch's integers count."""
     pair = tuple(sizes) if isinstance(sizes, tuple | list | torch.Size) else (sizes, sizes)
     try:
-        num_src, num_dst = (None if size is None else operator.index(size) for size in pair)
+        num_src, num_dst = (size if size is None else _index(size) for size in pair)
     except (TypeError, ValueError):
         raise ArgumentTypeError(
             f"the number of nodes is {sizes!r}; expected a number, or (num_src, num_dst)"
@@ -174,6 +174,11 @@ def as_pair(sizes: Any) -> tuple[int | None, int | None]:
         if size is not None and size < 0:
             raise InputError(f"the number of {role} nodes is {size}; expected 0 or more")
     return num_src, num_dst
+
+
+def _index(size: Any) -> int:
+    # A size that is being traced stays one: as a number it would hold for this graph alone.
+    return size if isinstance(size, int | torch.SymInt) else operator.index(size)
 
 
 def _merge_sizes(

@@ -35,14 +35,15 @@ def loop_features(
         return edge_attr
     assert graph.origin is not None
     num_kept = graph.num_edges - graph.num_loops
-    kept = edge_attr.index_select(0, graph.origin[:num_kept])
+    # Narrowed: of a slice torch.export would not know the length.
+    kept = edge_attr.index_select(0, graph.origin.narrow(0, 0, num_kept))
     shape = (graph.num_loops, *kept.shape[1:])
     if isinstance(fill_value, Tensor):
         loops = fill_value.to(kept.device, kept.dtype).expand(shape)
     elif isinstance(fill_value, int | float):
         loops = kept.new_full(shape, fill_value)
     elif fill_value in FILL_NAMES:
-        end = graph.edge_index[1 if by == "target" else 0, :num_kept]
+        end = graph.edge_index[1 if by == "target" else 0].narrow(0, 0, num_kept)
         size = graph.num_dst if by == "target" else graph.num_src
         loops = scatter(kept, end, 0, size, fill_value)[: graph.num_loops]
     else:

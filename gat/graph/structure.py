@@ -244,8 +244,9 @@ class Graph:
         out = values.new_zeros((self.num_dst, *values.shape[1:]))
         if self.num_loops == 0 or self.origin is None:
             return out
-        loops = (self.origin[-self.num_loops :] < 0).nonzero().squeeze(1)
-        return out.index_copy(0, loops, values[-self.num_loops :][loops])
+        first = self.num_edges - self.num_loops
+        loops = (self.origin.narrow(0, first, self.num_loops) < 0).nonzero().squeeze(1)
+        return out.index_copy(0, loops, values.narrow(0, first, self.num_loops)[loops])
 
     @lazy
     def _looped(self) -> Graph:

@@ -1,0 +1,139 @@
+"""Graphs in code that torch.compile or torch.export traces: arrays that an operator looks up.
+
+The sort is no part of the compiled code. When that runs, gat::sorted_edges asks the cache, so the
+same edge_index is sorted once, compiled or not, and checks the edges as an eager call would.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gat.graph.cache import remembered_by_value
+from gat.graph.compact import CompactEdges, index_dtype
+from gat.graph.structure import Graph, lazy
+
+__all__ = ["TracedGraph"]
+
+
+class TracedGraph(Graph):
+    """The `Graph` of an ``edge_index`` that has a shape while it is traced and values later.
+
+    Each part of it is asked for where it is used, so what nobody uses is not copied. ``perm`` is
+    always a tensor, and a symmetric graph shares nothing with its transpose.
+    """
+
+    def __init__(
+        self, edge_index: Tensor, num_src: int, num_dst: int, flow: str, self_loops: bool
+    ) -> None:
+        self.num_src, self.num_dst = num_src, num_dst
+        self.num_loops = torch.sym_min(num_src, num_dst) if self_loops else 0
+        self.num_caller_edges = edge_index.size(-1)
+        self._edges = edge_index
+        self._options = (num_src, num_dst, flow, self_loops)
+        bound = self.num_caller_edges + self.num_loops
+        self._wide = index_dtype(bound, num_src, num_dst) is torch.int64
+        self.by_target = CompactEdges(*self._ask("by_target", None))
+
+    def _ask(self, part: str, col: Tensor | None) -> list[Tensor]:
+        ask = torch.ops.gat.sorted_edges
+        return ask(self._edges, *self._options, self._wide, part, col)
+
+    @lazy
+    def rowptr(self) -> Tensor:
+        return self.by_target.rowptr.long()
+
+    @lazy
+    def col(self) -> Tensor:
+        return self.by_target.col.long()
+
+    @lazy
+    def perm(self) -> Tensor:
+        return self.by_target.number.long()
+
+    @lazy
+    def origin(self) -> Tensor:
+        return self._ask("origin", self.by_target.col)[0]
+
+    @lazy
+    def edge_index(self) -> Tensor:
+        return self._ask("edge_index", self.by_target.col)[0]
+
+    @lazy
+    def by_source(self) -> CompactEdges:
+        rowptr, col, number, self.transposed = self._ask("by_source", self.by_target.col)
+        return CompactEdges(rowptr, col, number)
+
+    @lazy
+    def transposed(self) -> Tensor:
+        return self._ask("by_source", self.by_target.col)[3]
+
+    @lazy
+    def _looped(self) -> Graph:
+        num_src, num_dst, flow, _ = self._options
+        return TracedGraph(self._edges, num_src, num_dst, flow, True)
+
+
+# Not for CUDA graphs, which would replay what the first edges gave.
+@torch.library.custom_op("gat::sorted_edges", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
+def _sorted_edges(
+    edge_index: Tensor,
+    num_src: int,
+    num_dst: int,
+    flow: str,
+    self_loops: bool,
+    wide: bool,
+    part: str,
+    col: Tensor | None,
+) -> list[Tensor]:
+    """One part of the sorted edges: a kernel's arrays in int64 if ``wide``, else int32; the others
+    in int64. ``col`` is that of "by_target", which is asked for first."""
+    graph = remembered_by_value(
+        edge_index, (num_src, num_dst), flow, self_loops, compare=part == "by_target"
+    )
+    # Copies: they are the compiled code's, which may use the memory again.
+    if part in ("origin", "edge_index"):
+        return [getattr(graph, part).clone()]
+    edges, dtype = getattr(graph, part), torch.int64 if wide else torch.int32
+    number = edges.number
+    if number is None:
+        number = torch.arange(graph.num_edges, device=graph.device)
+    arrays = [edges.rowptr, edges.col, number]
+    if part == "by_source":
+        arrays.append(graph.transposed)
+    return [array.to(dtype, copy=True) for array in arrays]
+
+
+@_sorted_edges.register_fake
+def _(
+    edge_index: Tensor,
+    num_src: int,
+    num_dst: int,
+    flow: str,
+    self_loops: bool,
+    wide: bool,
+    part: str,
+    col: Tensor | None,
+) -> list[Tensor]:
+    edges = _count(edge_index, num_src, num_dst, self_loops) if col is None else col.size(0)
+    if part == "edge_index":
+        return [_empty(edge_index, 2, edges)]
+    if part == "origin":
+        return [_empty(edge_index, edges)]
+    dtype = torch.int64 if wide else torch.int32
+    rows = num_dst if part == "by_target" else num_src
+    sizes = [rows + 1, *[edges] * (2 if part == "by_target" else 3)]
+    return [edge_index.new_empty(size, dtype=dtype) for size in sizes]
+
+
+def _count(edge_index: Tensor, num_src: Any, num_dst: Any, self_loops: bool) -> Any:
+    """How many edges are listed: how many are no loops is known when the code runs."""
+    if not self_loops:
+        return edge_index.size(-1)
+    edges = torch.library.get_ctx().new_dynamic_size()
+    torch._check(edges >= torch.sym_min(num_src, num_dst))
+    return edges
+
+
+def _empty(like: Tensor, *shape: Any) -> Tensor:
+    return like.new_empty(shape, dtype=torch.int64)
