@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gat.errors import InputError
 from gat.graph.cache import remembered_by_value
 from gat.graph.compact import CompactEdges, index_dtype
 from gat.graph.structure import Graph, lazy
@@ -31,9 +32,21 @@ class TracedGraph(Graph):
         self.num_caller_edges = edge_index.size(-1)
         self._edges = edge_index
         self._options = (num_src, num_dst, flow, self_loops)
-        bound = self.num_caller_edges + self.num_loops
-        self._wide = index_dtype(bound, num_src, num_dst) is torch.int64
+        self._wide = not torch.compiler.is_exporting() and self._needs_int64()
         self.by_target = CompactEdges(*self._ask("by_target", None))
+
+    def _needs_int64(self) -> bool:
+        # A guard of the compiled code. An exported program has none, and refuses larger graphs.
+        bound = self.num_caller_edges + self.num_loops
+        return index_dtype(bound, self.num_src, self.num_dst) is torch.int64
+
+    @property
+    def num_edges(self) -> int:
+        return self.by_target.col.size(0)
+
+    @property
+    def device(self) -> torch.device:
+        return self.by_target.col.device
 
     def _ask(self, part: str, col: Tensor | None) -> list[Tensor]:
         ask = torch.ops.gat.sorted_edges
@@ -91,6 +104,11 @@ def _sorted_edges(
     graph = remembered_by_value(
         edge_index, (num_src, num_dst), flow, self_loops, compare=part == "by_target"
     )
+    if not wide and index_dtype(graph.num_edges, num_src, num_dst) is torch.int64:
+        raise InputError(
+            f"{graph} is too large for this exported program, whose indices have 32 bits; call the "
+            f"module it was exported from"
+        )
     # Copies: they are the compiled code's, which may use the memory again.
     if part in ("origin", "edge_index"):
         return [getattr(graph, part).clone()]
