@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["CompactEdges", "index_dtype"]
+__all__ = ["LARGEST", "CompactEdges", "index_dtype"]
 
+# What int32 does not count to; sizes are one more than the largest index.
 LARGEST = torch.iinfo(torch.int32).max
 
 

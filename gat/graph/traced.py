@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import guard_or_false, statically_known_true
 
 from gat.errors import InputError
 from gat.graph.cache import remembered_by_value
-from gat.graph.compact import CompactEdges, index_dtype
+from gat.graph.compact import LARGEST, CompactEdges, index_dtype
 from gat.graph.structure import Graph, lazy
 
 __all__ = ["TracedGraph"]
@@ -32,13 +33,8 @@ class TracedGraph(Graph):
         self.num_caller_edges = edge_index.size(-1)
         self._edges = edge_index
         self._options = (num_src, num_dst, flow, self_loops)
-        self._wide = not torch.compiler.is_exporting() and self._needs_int64()
+        self._wide = _needs_int64(self.num_caller_edges + self.num_loops, num_src, num_dst)
         self.by_target = CompactEdges(*self._ask("by_target", None))
-
-    def _needs_int64(self) -> bool:
-        # A guard of the compiled code. An exported program has none, and refuses larger graphs.
-        bound = self.num_caller_edges + self.num_loops
-        return index_dtype(bound, self.num_src, self.num_dst) is torch.int64
 
     @property
     def num_edges(self) -> int:
@@ -65,8 +61,8 @@ class TracedGraph(Graph):
         return self.by_target.number.long()
 
     @lazy
-    def origin(self) -> Tensor:
-        return self._ask("origin", self.by_target.col)[0]
+    def origin(self) -> Tensor | None:
+        return self._ask("origin", self.by_target.col)[0] if self._options[-1] else None
 
     @lazy
     def edge_index(self) -> Tensor:
@@ -85,6 +81,13 @@ class TracedGraph(Graph):
     def _looped(self) -> Graph:
         num_src, num_dst, flow, _ = self._options
         return TracedGraph(self._edges, num_src, num_dst, flow, True)
+
+
+def _needs_int64(*sizes: int) -> bool:
+    """By guards of the compiled code, where it has any: else the operator refuses larger graphs."""
+    if torch.compiler.is_exporting():
+        return False
+    return any(guard_or_false(size >= LARGEST) for size in sizes)
 
 
 # Not for CUDA graphs, which would replay what the first edges gave.
@@ -106,8 +109,8 @@ def _sorted_edges(
     )
     if not wide and index_dtype(graph.num_edges, num_src, num_dst) is torch.int64:
         raise InputError(
-            f"{graph} is too large for this exported program, whose indices have 32 bits; call the "
-            f"module it was exported from"
+            f"{graph} is too large for this compiled or exported program, whose indices have 32 "
+            f"bits; pass the Graph instead of its edge_index, or call the module itself"
         )
     # Copies: they are the compiled code's, which may use the memory again.
     if part in ("origin", "edge_index"):
@@ -148,8 +151,12 @@ def _count(edge_index: Tensor, num_src: Any, num_dst: Any, self_loops: bool) -> 
     """How many edges are listed: how many are no loops is known when the code runs."""
     if not self_loops:
         return edge_index.size(-1)
+    loops = torch.sym_min(num_src, num_dst)
+    # torch's compiler would index what has no rows by an index of unknown length.
+    if statically_known_true(edge_index.size(-1) == 0):
+        return loops
     edges = torch.library.get_ctx().new_dynamic_size()
-    torch._check(edges >= torch.sym_min(num_src, num_dst))
+    torch._check(edges >= loops)
     return edges
 
 
