@@ -16,7 +16,7 @@ PASSED_OVER = ("gat.", "torch.", "torch_geometric.", "functools")
 @torch.compiler.assume_constant_result
 def warn_once(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn with this sentence the first time it is said in the process."""
-    _warn(message, category)
+    _warn(message, category)  # type: ignore[arg-type]
 
 
 @functools.cache
@@ -28,4 +28,4 @@ def _warn(message: str, category: type[Warning]) -> None:
 
 
 # Tests say it anew.
-warn_once.cache_clear = _warn.cache_clear  # type: ignore[attr-defined]
+warn_once.cache_clear = _warn.cache_clear

@@ -176,7 +176,7 @@ def as_pair(sizes: Any) -> tuple[int | None, int | None]:
     return num_src, num_dst
 
 
-def _index(size: Any) -> int:
+def _index(size: Any) -> Any:
     # A size that is being traced stays one: as a number it would hold for this graph alone.
     return size if isinstance(size, int | torch.SymInt) else operator.index(size)
 

@@ -1,4 +1,4 @@
-"""`graph_of`: the Graph of whatever a layer was handed as its edges, eager, compiled or exported."""
+"""`graph_of`: the Graph of whatever a layer was handed as its edges, traced or not."""
 
 from typing import Any
 

@@ -19,6 +19,7 @@ from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import EdgeList, Graph
 from gat.graph.cache import stamp
 from gat.graph.structure import lazy
+from gat.graph.traced import TracedGraph
 
 __all__ = ["Pairs", "Relations", "relations_of"]
 
@@ -105,6 +106,8 @@ def relations_of(graph: Graph, edge_type: Any, num_relations: int, key: Tensor) 
 # Traced, the sorts would be part of the compiled code and run at every call.
 @torch.compiler.disable
 def _remembered(graph: Graph, edge_type: Tensor, num_relations: int, key: Tensor) -> Relations:
+    if isinstance(graph, TracedGraph):
+        graph = graph.looked_up()
     now = stamp(key)
     if now is None:
         return _build(graph, edge_type, num_relations)

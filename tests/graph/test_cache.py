@@ -8,7 +8,7 @@ import torch
 from torch_geometric import EdgeIndex
 
 from gat.errors import InputError
-from gat.graph import Graph, cache, graph_of, remember
+from gat.graph import Graph, cache, compact, graph_of, remember
 from gat.nn import GATConv
 from tests.graphs import GRAPHS
 
@@ -132,3 +132,41 @@ def test_a_graph_handed_on_is_found_until_the_matrix_changes():
     assert graph_of(matrix) is graph
     matrix.mul_(2)
     assert graph_of(matrix) is not graph
+
+
+OPERATOR_CASES = {
+    "by_target": (False, None), "by_source": (True, "col"),
+    "origin": (True, "col"), "edge_index": (True, "col"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", OPERATOR_CASES)
+def test_operator_of_compiled_code_is_sound(part, edge_index):
+    """Schema, shapes and no aliases: what it gives is the compiled code's own."""
+    loops, col = OPERATOR_CASES[part]
+    request = (edge_index, 31, 31, "source_to_target", loops, False)
+    first = torch.ops.gat.sorted_edges(*request, "by_target", None)[1]
+    given = (*request, part, first if col else None)
+    torch.library.opcheck(torch.ops.gat.sorted_edges, given)
+    torch.ops.gat.sorted_edges(*given)[0].zero_()
+    assert torch.ops.gat.sorted_edges(*given)[0].any()
+
+
+def test_operator_of_compiled_code_notices_what_no_version_counts(edge_index):
+    request = (31, 31, "source_to_target", False, False, "by_target", None)
+    torch.ops.gat.sorted_edges(edge_index, *request)
+    version = edge_index._version
+    edge_index.numpy()[:] = edge_index.flip(0).numpy()
+    assert edge_index._version == version
+    found = torch.ops.gat.sorted_edges(edge_index, *request)
+    fresh = Graph.from_edge_index(edge_index, 31).by_target
+    for array, expected in zip(found, (fresh.rowptr, fresh.col, fresh.number), strict=True):
+        assert torch.equal(array, expected)
+
+
+def test_operator_of_compiled_code_refuses_what_32_bits_cannot_count(edge_index, monkeypatch):
+    monkeypatch.setattr(compact, "LARGEST", 200)
+    with pytest.raises(InputError, match="too large for this compiled or exported program"):
+        torch.ops.gat.sorted_edges(
+            edge_index, 31, 31, "source_to_target", False, False, "by_target", None
+        )

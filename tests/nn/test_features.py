@@ -150,6 +150,7 @@ def test_dropped_features_share_the_arrays_and_are_forgotten(builds):
     x = matrix()
     dropped = drop_features(x, 0.5, training=True)
     assert gat.graph.graph_of(dropped) is gat.graph.graph_of(x)
+    gc.collect()
     known, gone = len(cache._REMEMBERED), weakref.ref(dropped)
     del dropped
     gc.collect()
