@@ -17,31 +17,34 @@ from torch.export import Dim
 
 import gat.nn
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
-from gat.graph import graph_of
+from gat.graph import Graph, graph_of
+from gat.nn.relations import Pairs, Relations
+from gat.nn.rgat_conv import RGATConv
 from tests.graphs import GRAPHS
+from tests.nn.relational import RELATIONS, typed
+from tests.nn.twins import GATS, LOOPED, NAMES, PAIRED, build, options_of
 
-# name -> options of a layer with two heads, edge features of width 3 and self-loops, if it has any
 EDGE_DIM = 3
-LAYERS = {
-    "GATConv": {"edge_dim": EDGE_DIM},
-    "GATv2Conv": {"edge_dim": EDGE_DIM},
-}
 # Other numbers of nodes, of edges and of loops among them.
 SIZES = ["random", "sixty_three_edges", "loops_and_duplicates", "hub"]
 
 
 class Network(nn.Module):
-    """Two layers with edge features."""
+    """One layer, or two, given edge features if they take any."""
 
-    def __init__(self, name, **options):
+    def __init__(self, name, depth=2, **options):
         super().__init__()
-        layer, options = getattr(gat.nn, name), {**LAYERS[name], **options}
-        self.first = layer(6, 5, heads=2, **options)
-        self.second = layer(10, 3, heads=2, concat=False, **options)
+        options = {"heads": 2, "edge_dim": EDGE_DIM, **options}
+        self.takes_features = "edge_dim" in options_of(name)
+        self.layers = nn.ModuleList(
+            build(gat.nn, name, size, 5, **options).float() for size in (6, 10)[:depth]
+        )
 
     def forward(self, x, edge_index, edge_attr):
-        hidden = self.first(x, edge_index, edge_attr).relu()
-        return self.second(hidden, edge_index, edge_attr)
+        rest = (edge_attr,) if self.takes_features else ()
+        for layer in self.layers:
+            x = layer(x, edge_index, *rest).relu()
+        return x
 
 
 def inputs(graph):
@@ -58,8 +61,15 @@ def results(run, network, x, edge_index, edge_attr):
     return out, x.grad, edge_attr.grad, [p.grad for p in network.parameters()]
 
 
-@pytest.mark.parametrize("loops", [True, False], ids=["loops", "no_loops"])
-@pytest.mark.parametrize("name", LAYERS)
+def cases():
+    """Each layer with self-loops, if it has them, and without."""
+    for name in NAMES:
+        if name in LOOPED:
+            yield pytest.param(name, True, id=f"{name}-loops")
+        yield pytest.param(name, False, id=f"{name}-no_loops")
+
+
+@pytest.mark.parametrize(("name", "loops"), list(cases()))
 def test_network_compiles_once_and_in_one_piece(name, loops):
     network = Network(name, add_self_loops=loops)
     counter = CompileCounterWithBackend("aot_eager")
@@ -73,25 +83,26 @@ def test_network_compiles_once_and_in_one_piece(name, loops):
     assert counts == counts[:1] * len(SIZES)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", GATS)
 def test_compiled_without_saying_what_is_dynamic(name):
     """Few edges, or none, are sizes that torch.compile takes to be fixed."""
-    layer = getattr(gat.nn, name)(6, 5, **LAYERS[name])
+    layer = Network(name, depth=1)
     run = torch.compile(layer, fullgraph=True, backend="aot_eager")
     for graph in ("no_edges", "one_node_one_loop"):
         given = inputs(graph)
         torch.testing.assert_close(run(*given), layer(*given))
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_compiled_in_training_with_dropout_under_autocast(name):
-    network = getattr(gat.nn, name)(6, 5, heads=2, dropout=0.5, **LAYERS[name])
+    network = Network(name, depth=1, dropout=0.5)
     run = torch.compile(network, fullgraph=True, backend="aot_eager")
     given = inputs("random")
     with torch.autocast("cpu", torch.bfloat16):
         first, second = run(*given), run(*given)
         assert first.dtype == network(*given).dtype
-    assert not torch.equal(first, second)
+    # The others drop nothing: AGNNConv never does, SuperGATConv is not in training.
+    assert torch.equal(first, second) == (name not in PAIRED)
     first.float().sum().backward()
     for tensor in (first, second, *(p.grad for p in network.parameters())):
         assert tensor.isfinite().all()
@@ -99,6 +110,40 @@ def test_compiled_in_training_with_dropout_under_autocast(name):
     exact = network(*given)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(run(*given).float(), exact, rtol=0.1, atol=0.1)
+
+
+def test_supergat_compiled_in_training_with_the_edges_to_train_against():
+    layer = gat.nn.SuperGATConv(6, 5, heads=2, neg_sample_ratio=1.0)
+    run = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    for graph in ("random", "loops_and_duplicates"):
+        x, edge_index, _ = inputs(graph)
+        losses = []
+        for each in (run, layer):
+            layer.zero_grad()
+            out = each(x, edge_index, edge_index.flip(1)[:, :5])
+            loss = out.square().sum() + layer.get_attention_loss()
+            loss.backward()
+            losses.append((loss, [p.grad for p in layer.parameters()]))
+        torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_rgat_compiled_with_its_relations_sorted_before():
+    edge_index, _, edge_type, _ = typed("random")
+    layer, x = RGATConv(6, 5, num_relations=RELATIONS), torch.randn(31, 6)
+    relations = Relations.of(Graph.from_edge_index(edge_index, 31), edge_type, RELATIONS)
+    run = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(run(x, edge_index, relations), layer(x, edge_index, edge_type))
+
+
+def test_rgat_compiled_around_a_graph_break_sorts_its_relations_once(monkeypatch):
+    edge_index, _, edge_type, _ = typed("random")
+    layer, x = RGATConv(6, 5, num_relations=RELATIONS), torch.randn(31, 6)
+    calls, real = [], Pairs.of
+    monkeypatch.setattr(Pairs, "of", lambda *a: calls.append(1) or real(*a))
+    run = torch.compile(layer, backend="aot_eager")
+    for _ in range(3):
+        torch.testing.assert_close(run(x, edge_index, edge_type), layer(x, edge_index, edge_type))
+    assert len(calls) == 2
 
 
 def test_compiled_weights_and_their_edges():
@@ -213,7 +258,7 @@ def test_compiled_to_machine_code():
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non_strict"])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_exported_program_is_saved_and_serves_other_graphs(name, strict):
     network, buffer = Network(name).eval(), io.BytesIO()
     nodes, edges = Dim("nodes"), Dim("edges")
@@ -231,7 +276,7 @@ def test_exported_program_is_saved_and_serves_other_graphs(name, strict):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_copies_and_pickles_compute_the_same(name, when):
     network, given, buffer = Network(name), inputs("random"), io.BytesIO()
     if when == "after":
