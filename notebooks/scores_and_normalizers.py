@@ -12,10 +12,11 @@
 # %% [markdown]
 # # One graph, five scores, five normalisers
 #
-# Attention on a graph is three steps for each node: **score** the edges that enter it, **normalise**
-# the scores, **sum** the neighbours by the weights. `AttentionConv` takes any score with any
-# normaliser. Here both are varied on a graph small enough to look at: the karate club of Zachary
-# (1977), 34 people of whom half followed the instructor and half the officer when the club split.
+# Attention on a graph is three steps for each node: **score** the edges that enter it,
+# **normalise** the scores, **sum** the neighbours by the weights. `AttentionConv` takes any score
+# with any normaliser. Here both are varied on a graph small enough to look at: the karate club of
+# Zachary (1977), 34 people of whom half followed the instructor and half the officer when the club
+# split.
 #
 # Needs matplotlib: `pip install "graph-attention[plot]"`. Run it as a script, or open it as a
 # notebook with jupytext.
@@ -36,12 +37,12 @@ club = nx.karate_club_graph()
 people = len(club)
 side = torch.tensor([club.nodes[n]["club"] == "Officer" for n in club]).long()
 graph = Graph.from_networkx(club).with_self_loops()
-graph
+print(graph)
 
 # %% [markdown]
 # People have no features, so each is described by where it stands: the first eigenvectors of the
-# graph's Laplacian, and its number of friends. Four people on each side are known, the rest is to be
-# told from them.
+# graph's Laplacian, and its number of friends. The sides of eight people are known, those of the
+# others are to be told from them.
 
 # %%
 degree = graph.in_degree.float().unsqueeze(1)
@@ -56,9 +57,9 @@ class Network(torch.nn.Module):
     def __init__(self, score: str, normalizer: str) -> None:
         super().__init__()
         self.attention = AttentionConv(
-            x.size(1), 8, score=score, normalizer=normalizer, residual="linear"
+            x.size(1), 16, score=score, normalizer=normalizer, residual="linear"
         )
-        self.classes = torch.nn.Linear(8, 2)
+        self.classes = torch.nn.Linear(16, 2)
 
     def forward(self) -> torch.Tensor:
         return self.classes(F.elu(self.attention(x, graph)))
@@ -95,8 +96,8 @@ for score in SCORES:
 # One picture per pair: the lines are the edges that enter person 0 (the loop is person 0 looking at
 # itself), as thick and dark as their weight. Sparse normalisers leave lines out altogether, "topk"
 # keeps eight; "sigmoid" judges every edge by itself, so that its weights need not sum to 1. The
-# number is how many neighbours that comes to, the exponential of the entropy of the weights' shares:
-# 17 would be attention spread evenly over all.
+# number is how many neighbours that comes to, the exponential of the entropy of the weights'
+# shares: 17 is attention spread evenly over all, which softmax hardly leaves on a graph so small.
 
 # %%
 NODE = 0
@@ -115,21 +116,17 @@ def spread(weights: torch.Tensor) -> float:
 def draw(axes: plt.Axes, weights: torch.Tensor) -> None:
     """The graph, and on it the weights of the edges that enter NODE."""
     nx.draw_networkx_edges(club, place, ax=axes, width=0.3, edge_color="#e8e8e8")
-    for j, weight in zip(neighbours, weights.tolist(), strict=True):
-        strength = weight / float(weights.max())
-        if weight > 0 and j != NODE:
-            nx.draw_networkx_edges(
-                club, place, [(j, NODE)], ax=axes, width=0.4 + 3 * strength,
-                edge_color=[plt.cm.viridis_r(0.15 + 0.85 * strength)],
-            )  # fmt: skip
-        if weight > 0 and j == NODE:
-            axes.scatter(
-                *place[NODE], s=160, facecolors="none", linewidths=0.4 + 3 * strength,
-                edgecolors=[plt.cm.viridis_r(0.15 + 0.85 * strength)],
-            )  # fmt: skip
+    strength = (weights / weights.max()).tolist()
+    looked_at = [(s, j) for s, j in zip(strength, neighbours, strict=True) if s > 0]
+    for s, j in sorted(looked_at):
+        style = {"linewidth": 0.4 + 3 * s, "color": plt.cm.viridis_r(0.15 + 0.85 * s)}
+        if j == NODE:
+            axes.add_patch(plt.Circle(place[NODE], 0.12, fill=False, **style))
+        else:
+            axes.plot(*zip(place[j], place[NODE], strict=True), **style)
     nx.draw_networkx_nodes(
         club, place, ax=axes, node_size=22, node_color=colours, edgecolors="black", linewidths=0.4
-    )
+    ).set_zorder(3)
     axes.text(0.98, 0.02, f"{spread(weights):.1f}", transform=axes.transAxes, ha="right")
     axes.set_xticks([])
     axes.set_yticks([])

@@ -196,9 +196,15 @@ class Graph:
     @lazy
     def edges_as_sources(self) -> Graph:
         """The same targets with listed edge e as source e: for sums of what edges hold."""
-        number = torch.arange(self.num_edges, device=self.device)
-        col = number if self.perm is None else self.perm
-        return Graph(self.rowptr, col, self.num_edges, self.num_dst, self.perm)
+        edges, count = self.by_target, self.num_edges
+        each = torch.arange(count + 1, dtype=edges.col.dtype, device=self.device)
+        number = each[:count] if edges.number is None else edges.number
+        graph = Graph(self.rowptr, number.long(), count, self.num_dst, self.perm)
+        # A source has one edge, so nothing need be sorted for the way back.
+        graph.by_target = CompactEdges(edges.rowptr, number, edges.number)
+        graph.by_source = CompactEdges(each, self.edge_index[1].to(each.dtype), each[:count])
+        graph.transposed = number
+        return graph
 
     def _compact(self, index: Tensor) -> Tensor:
         return index.to(index_dtype(self.num_edges, self.num_src, self.num_dst))

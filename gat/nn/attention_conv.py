@@ -279,7 +279,7 @@ class AttentionConv(DropIn):
         if edge_attr is None or self.lin_edge is None:
             return None
         attr = self._listed_features(graph, edge_attr)
-        if attr.dim() != 2 or self.lin_edge.in_channels not in (attr.size(1), -1):
+        if attr.dim() != 2 or attr.size(1) != self.edge_dim:
             raise InputError(
                 f"edge_attr has shape {list(edge_attr.shape)}; expected [E, edge_dim] = "
                 f"[{graph.num_caller_edges}, {self.edge_dim}]"

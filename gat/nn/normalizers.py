@@ -33,6 +33,9 @@ __all__ = [
     "Uniform",
 ]
 
+# How far above 1 a learned alpha stays: at 1 itself entmax is softmax, and its formula divides by 0.
+LEAST = 1e-3
+
 
 class Normalizer(nn.Module, ABC):
     """Gives weights [E, H] of scores [E, H], over the edges that enter each target.
@@ -107,8 +110,8 @@ class Entmax(Normalizer):
 
     def __init__(self, alpha: float = 1.5, learned: bool = True) -> None:
         super().__init__()
-        if not alpha > 1 or (learned and not alpha < 2):
-            bounds = "between 1 and 2 where it is learned" if learned else "above 1"
+        if not alpha > 1 or (learned and not 1 + LEAST < alpha < 2):
+            bounds = f"between {1 + LEAST} and 2 where it is learned" if learned else "above 1"
             raise InputError(f"alpha is {alpha}; expected a number {bounds}")
         self.start, self.learned = alpha, learned
 
@@ -118,7 +121,9 @@ class Entmax(Normalizer):
 
     def alpha(self) -> Tensor | float:
         """The alpha of each head [H], or the number that was given."""
-        return self.start if self.raw is None else 1 + torch.sigmoid(self.raw)
+        if self.raw is None:
+            return self.start
+        return 1 + LEAST + (1 - LEAST) * torch.sigmoid(self.raw)
 
     def forward(self, graph: Graph, scores: Tensor) -> Tensor:
         alpha = self.alpha()
@@ -128,7 +133,7 @@ class Entmax(Normalizer):
 
     def reset_parameters(self) -> None:
         if self.raw is not None:
-            nn.init.constant_(self.raw, math.log((self.start - 1) / (2 - self.start)))
+            nn.init.constant_(self.raw, math.log((self.start - 1 - LEAST) / (2 - self.start)))
 
 
 NORMALIZERS.add("entmax")(Entmax)

@@ -302,3 +302,22 @@ def test_a_batch_of_matrices_is_refused():
     batch = torch.eye(3).expand(2, 3, 3).to_sparse_csr()
     with pytest.raises(InputError, match=r"shape \[2, 3, 3\]; expected one matrix, not a batch"):
         Graph.from_sparse(batch)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("loops", [False, True], ids=["", "loops"])
+def test_edges_as_sources_are_one_edge_each_both_ways(name, loops):
+    edge_index, *sizes = GRAPHS[name]
+    graph = Graph.from_edge_index(edge_index, tuple(sizes))
+    graph = graph.with_self_loops() if loops else graph
+    turned = graph.edges_as_sources
+    number = torch.arange(graph.num_edges)
+    assert torch.equal(turned.edge_index, torch.stack([number, graph.edge_index[1]]))
+    target, source = turned.by_target, turned.by_source
+    listed = number if target.number is None else target.number.long()
+    assert torch.equal(target.rowptr.long(), graph.rowptr)
+    assert torch.equal(target.col.long(), listed)
+    assert torch.equal(source.rowptr, torch.arange(graph.num_edges + 1, dtype=source.col.dtype))
+    assert torch.equal(source.col.long(), graph.edge_index[1])
+    assert torch.equal(source.number.long(), number)
+    assert torch.equal(source.number[turned.transposed.long()].long(), listed)
