@@ -6,7 +6,7 @@ of the reference itself in float32.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,17 @@ from gat.bench.shape import Inputs
 from gat.errors import WrongResultError
 from gat.graph import Graph
 
-__all__ = ["ErrorBound", "all_errors", "bounds", "errors", "errors_of", "refuse_wrong", "truth"]
+__all__ = [
+    "ErrorBound",
+    "Results",
+    "all_errors",
+    "bounds",
+    "compare",
+    "errors",
+    "errors_of",
+    "refuse_wrong",
+    "truth",
+]
 
 # Entries [edges of a block, H, C] that the reference holds at a time.
 BLOCK = 1 << 25
@@ -72,6 +82,15 @@ def all_errors(
                 raise
             absent[name] = "did not fit in memory"
     return found, absent
+
+
+def compare(
+    find: Callable[[str], dict[str, float]], names: list[str], bounds: dict[str, ErrorBound]
+) -> dict[str, Any]:
+    """What `all_errors` finds, beside what is tolerated: as `record.Checked` and a case have it."""
+    found, absent = all_errors(find, names)
+    tolerance = {tensor: bound.tolerance for tensor, bound in bounds.items()}
+    return {"tolerance": tolerance, "errors": found, "absent": absent}
 
 
 def errors(

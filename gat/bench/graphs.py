@@ -5,6 +5,7 @@ Every graph has each node's self-loop once and is the same wherever it is built.
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from gat.bench.memory import available, gib
 from gat.errors import InputError
 from gat.graph import Graph
 
-__all__ = ["KNOWN", "build", "check_name", "facts"]
+__all__ = ["KNOWN", "build", "check_name", "facts", "shown", "to_check"]
 
 SEED = 0
 # Edges per node of the uniform graphs, as in ogbn-products.
@@ -76,6 +77,21 @@ def facts(graph: Graph) -> dict[str, int]:
         "edges": graph.num_edges,
         "largest in-degree": int(graph.in_degree.max()) if graph.num_dst else 0,
     }
+
+
+def to_check(name: str, fraction: float, most: int) -> tuple[Graph, dict[str, Any]]:
+    """The graph, with fewer of its edges if it has more than ``most``; the facts of the whole one,
+    and "on" how much of it this is."""
+    graph = build(name, fraction)
+    told = facts(graph)
+    if graph.num_edges > most:
+        graph = build(name, fraction * most / graph.num_edges)
+    return graph, {"facts": told, "on": f"{graph.num_edges:,} of {told['edges']:,} edges"}
+
+
+def shown(name: str, fraction: float) -> str:
+    """How a title names the graph."""
+    return name if fraction == 1 else f"{name}, {fraction:.0%} of its edges"
 
 
 def _size(name: str) -> Size | None:

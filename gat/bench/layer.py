@@ -2,27 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-import torch
 from torch.autograd import grad
 
 from gat.bench import check as correctness
-from gat.bench import graphs, peers, process, timing
+from gat.bench import graphs, peers, timing, turns
 from gat.bench.case import Plan
 from gat.bench.floors import floor
 from gat.bench.memory import peak_over, resident
 from gat.bench.record import Case, Record
 from gat.bench.shape import Inputs, Shape, make_inputs
-from gat.errors import BackendError, DoesNotFitError, InputError
+from gat.errors import BackendError, InputError
 
 __all__ = ["SCALING", "check", "measure_layer", "measure_scaling", "memory", "samples", "times"]
 
 # Entries [E, H, C] of the largest graph that is checked whole, which takes about a minute.
 CHECKED_MOST = 2_000_000_000
-# Turns of each peer; starting a process for every single sample would take longer than the samples.
-ROUNDS = 3
 SCALING = ("uniform-1M", "uniform-4M", "uniform-16M", "uniform-60M")
 
 
@@ -56,11 +52,8 @@ def _case(shape: Shape, plan: Plan) -> Case:
 def check(shape: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Facts and floor of the case, each peer's errors beside the tolerance, and peers too large."""
     wanted = Shape(**shape)
-    graph = graphs.build(wanted.graph, wanted.fraction)
-    facts = graphs.facts(graph)
-    entries = graph.num_edges * wanted.heads * wanted.channels
-    if entries > CHECKED_MOST:
-        graph = graphs.build(wanted.graph, wanted.fraction * CHECKED_MOST / entries)
+    width = wanted.heads * wanted.channels
+    graph, told = graphs.to_check(wanted.graph, wanted.fraction, CHECKED_MOST // width)
     inputs = make_inputs(graph, wanted.operator, wanted.heads, wanted.channels)
     bounds = correctness.bounds(lambda dtype: correctness.truth(inputs, wanted.operator, dtype))
 
@@ -68,46 +61,17 @@ def check(shape: dict[str, Any], names: list[str]) -> dict[str, Any]:
         run = peers.PEERS[name].of(wanted.operator)(graph)
         return correctness.errors(run, inputs, bounds)
 
-    errors, absent = correctness.all_errors(find, names)
+    facts = told["facts"]
     sizes = (facts["nodes"], facts["edges"], wanted.heads, wanted.channels)
-    return {
-        "facts": facts,
-        "floor": floor(wanted.operator, *sizes),
-        "on": f"{graph.num_edges:,} of {facts['edges']:,} edges",
-        "tolerance": {tensor: bound.tolerance for tensor, bound in bounds.items()},
-        "errors": errors,
-        "absent": absent,
-    }
+    checked = correctness.compare(find, names, bounds)
+    return {**told, **checked, "floor": floor(wanted.operator, *sizes)}
 
 
 def times(shape: dict[str, Any], names: list[str], repeats: int) -> dict[str, Any]:
-    """Seconds of each peer that fits, taken in turn, and the bandwidth of this machine after them.
-
-    Each turn is a process of its own: with freed memory kept, two peers would not fit beside each
-    other, and in one heap what one leaves behind would be in the other's way.
-    """
-    takers = {name: partial(_turn, {"shape": shape, "name": name}) for name in names}
-    samples = timing.take_turns(takers, repeats, ROUNDS)
+    """Seconds of each peer that fits, taken in turn, and this machine's bandwidth after them."""
+    samples = turns.take("layer", {"shape": shape}, names, repeats)
     wanted = Shape(**shape)
     return {"samples": samples, "bandwidth": _bandwidth(_inputs(wanted), wanted)}
-
-
-def _turn(given: dict[str, Any], count: int) -> list[timing.Parts]:
-    """One peer's ``count`` samples.
-
-    Memory that is kept falls to pieces run by run, so a peer that barely fits may not fit again:
-    it gets a process for each sample then.
-    """
-
-    def take(count: int) -> list[timing.Parts]:
-        arguments = {**given, "count": count}
-        threads = torch.get_num_threads()
-        return process.run("layer.samples", arguments, threads=threads, malloc=None)
-
-    try:
-        return take(count)
-    except DoesNotFitError:
-        return [take(1)[0] for _ in range(count)]
 
 
 def samples(shape: dict[str, Any], name: str, count: int) -> list[timing.Parts]:

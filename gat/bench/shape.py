@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gat.bench import graphs
 from gat.errors import InputError
 from gat.graph import Graph
 
-__all__ = ["OPERATORS", "Inputs", "Shape", "make_inputs"]
+__all__ = ["OPERATORS", "Inputs", "Shape", "check_counts", "make_inputs"]
 
 # The tensors of each operator, and the first letter of their shape: N nodes, or none.
 OPERATORS = {
@@ -36,16 +37,21 @@ class Shape:
         if self.operator not in OPERATORS:
             known = ", ".join(OPERATORS)
             raise InputError(f"operator is {self.operator!r}; expected one of {known}")
-        for name in ("heads", "channels"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        check_counts(heads=self.heads, channels=self.channels)
 
     def __str__(self) -> str:
-        share = "" if self.fraction == 1 else f", {self.fraction:.0%} of its edges"
-        return f"{self.operator} {self.heads}x{self.channels} on {self.graph}{share}"
+        where = graphs.shown(self.graph, self.fraction)
+        return f"{self.operator} {self.heads}x{self.channels} on {where}"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse a count below 1, by its name."""
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} is {count}; expected 1 or more")
 
 
 @dataclass(frozen=True)

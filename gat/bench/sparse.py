@@ -95,17 +95,15 @@ def check(dataset: str, channels: int, names: list[str]) -> dict[str, Any]:
         return results(_dense(x.to(dtype)), weight.detach().to(dtype).requires_grad_())
 
     bounds = correctness.bounds(truth)
-    errors, absent = correctness.all_errors(
-        lambda name: correctness.errors_of(results(PEERS[name](x), weight), bounds), names
+    checked = correctness.compare(
+        lambda name: correctness.errors_of(results(PEERS[name](x), weight), bounds), names, bounds
     )
     kept = int(x.count_nonzero())
     share = f"{kept / max(x.numel(), 1):.2%}"
     return {
         "facts": {"nodes": x.size(0), "features": x.size(1), "features not zero": share},
         "on": "product and gradient without dropout",
-        "tolerance": {tensor: bound.tolerance for tensor, bound in bounds.items()},
-        "errors": errors,
-        "absent": absent,
+        **checked,
     }
 
 

@@ -105,16 +105,10 @@ def check(dataset: str, names: list[str]) -> dict[str, Any]:
             return results(PlainLoop(session, conv, dtype))
 
     bounds = correctness.bounds(truth)
-    errors, absent = correctness.all_errors(
-        lambda name: correctness.errors_of(results(loop(name, session)), bounds), names
+    checked = correctness.compare(
+        lambda name: correctness.errors_of(results(loop(name, session)), bounds), names, bounds
     )
-    return {
-        "facts": _facts(session),
-        "on": "logits, and gradients without dropout",
-        "tolerance": {tensor: bound.tolerance for tensor, bound in bounds.items()},
-        "errors": errors,
-        "absent": absent,
-    }
+    return {"facts": _facts(session), "on": "logits, and gradients without dropout", **checked}
 
 
 def times(dataset: str, names: list[str], repeats: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from gat.bench import child, layer, memory, process, timing
+from gat.bench import child, memory, process, timing, turns
 from gat.errors import DoesNotFitError, InputError
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="malloc's settings are of glibc")
@@ -157,21 +157,21 @@ def test_a_peer_that_does_not_fit_at_a_later_turn_is_left_out_and_the_others_go_
 
 
 def test_a_peer_that_fits_only_once_gets_a_process_for_each_sample(monkeypatch):
-    turns = []
+    counts = []
 
     def run(function, arguments, **how):
-        turns.append(arguments["count"])
+        counts.append(arguments["count"])
         if arguments["count"] > most:
             raise DoesNotFitError("memory in pieces")
         return [{"all": 0.5}] * arguments["count"]
 
     monkeypatch.setattr(process, "run", run)
     most = 1
-    assert layer._turn({"name": "a"}, 3) == [{"all": 0.5}] * 3
-    assert turns == [3, 1, 1, 1]
+    assert turns._turn("layer.samples", {"name": "a"}, 3) == [{"all": 0.5}] * 3
+    assert counts == [3, 1, 1, 1]
     most = 0
     with pytest.raises(DoesNotFitError, match="in pieces"):
-        layer._turn({"name": "a"}, 3)
+        turns._turn("layer.samples", {"name": "a"}, 3)
 
 
 @LINUX
