@@ -7,7 +7,9 @@ mode for time, in which all peers take turns. What is printed is the command lin
 """
 
 from gat.bench.case import Plan
+from gat.bench.conv import ConvShape, measure_conv
 from gat.bench.layer import measure_layer, measure_scaling
+from gat.bench.model import ModelShape, measure_model
 from gat.bench.record import Record
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
@@ -16,10 +18,14 @@ from gat.bench.targets import TARGETS, target
 
 __all__ = [
     "TARGETS",
+    "ConvShape",
+    "ModelShape",
     "Plan",
     "Record",
     "Shape",
+    "measure_conv",
     "measure_layer",
+    "measure_model",
     "measure_scaling",
     "measure_sparse",
     "measure_step",

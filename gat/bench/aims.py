@@ -4,22 +4,28 @@ from dataclasses import dataclass
 
 from gat.bench.record import Record
 
-__all__ = ["NAMES", "Aim", "Faster", "Floor", "Growth", "Memory"]
+__all__ = ["NAMES", "Aim", "Faster", "Floor", "Growth", "LessMemory", "Memory"]
 
 NAMES = {"pyg": "PyG", "torch": "plain torch"}
 
 
 @dataclass(frozen=True)
 class Faster:
-    """How many times faster a peer of ours is than another, forward and backward together."""
+    """How many times faster a peer of ours is than another, forward and backward together.
+
+    malloc: the mode it is judged by; None for all in which both were measured, the worst counting.
+    """
 
     least: float
     than: str = "pyg"
     peer: str = "gat"
-    malloc: str = "kept"
+    malloc: str | None = "kept"
 
     def measured(self, record: Record) -> float | None:
-        return record.cases[0].times_faster(self.peer, self.than, self.malloc)
+        case = record.cases[0]
+        modes = [self.malloc] if self.malloc else {figure.malloc for figure in case.figures}
+        found = [case.times_faster(self.peer, self.than, mode) for mode in modes]
+        return min((value for value in found if value is not None), default=None)
 
     def met(self, value: float) -> bool:
         return value >= self.least
@@ -73,6 +79,28 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class LessMemory:
+    """How many times less memory a peer of ours takes over the inputs than another."""
+
+    least: float
+    than: str = "pyg"
+    peer: str = "gat"
+
+    def measured(self, record: Record) -> float | None:
+        ours, theirs = record.cases[0].held(self.peer), record.cases[0].held(self.than)
+        return None if ours is None or theirs is None else theirs.bytes / max(ours.bytes, 1)
+
+    def met(self, value: float) -> bool:
+        return value >= self.least
+
+    def shown(self, value: float) -> str:
+        return f"1/{value:.1f}"
+
+    def __str__(self) -> str:
+        return f"at most 1/{self.least:g} of {NAMES.get(self.than, self.than)}'s memory"
+
+
+@dataclass(frozen=True)
 class Growth:
     """Time per edge on the slowest graph over that on the smallest."""
 
@@ -98,4 +126,4 @@ class Growth:
         return f"at most {self.most:g} times the smallest graph's time per edge"
 
 
-Aim = Faster | Floor | Memory | Growth
+Aim = Faster | Floor | Memory | LessMemory | Growth

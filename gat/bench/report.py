@@ -58,7 +58,8 @@ def render(records: Mapping[str, Record]) -> str:
         "(MALLOC_MMAP_MAX_=0, MALLOC_TRIM_THRESHOLD_ large); *default*: it does not, and page "
         "faults count. *Floor*: the time that the bytes an operator has to move take at the "
         "measured bandwidth of reading rows in random order. Memory is the peak of a forward and "
-        "backward over its inputs, in a process of its own. Every sample is in "
+        "backward over its inputs, of a model's training step over model, features and edges, in a "
+        "process of its own. Every sample is in "
         "[results](results).",
         "",
         table(records),

@@ -6,12 +6,15 @@ beside what was to be reached. A figure out of reach stays, with its row.
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from gat.bench.aims import Aim, Faster, Floor, Growth, Memory
+from gat.bench.aims import Aim, Faster, Floor, Growth, LessMemory, Memory
 from gat.bench.case import Plan, Say
+from gat.bench.conv import ConvShape, measure_conv
 from gat.bench.layer import SCALING, measure_layer, measure_scaling
+from gat.bench.model import ModelShape, measure_model
 from gat.bench.record import Record, as_json
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
@@ -75,6 +78,15 @@ def _epoch(dataset: str, what: str, aim: Aim, peers: str, note: str = "") -> Tar
     )
 
 
+def _model(shape: ModelShape, what: str, aims: tuple[Aim, ...], note: str = "") -> Target:
+    run = partial(measure_model, shape)
+    return Target(what, run, asdict(shape), ("accelerated", "pyg"), aims, note=note)
+
+
+def _conv(shape: ConvShape, what: str, aims: tuple[Aim, ...]) -> Target:
+    return Target(what, partial(measure_conv, shape), asdict(shape), ("gat", "pyg"), aims)
+
+
 def _sparse(dataset: str) -> Target:
     return Target(
         f"first layer's product over the features of {dataset.title()}",
@@ -121,6 +133,17 @@ TARGETS: dict[str, Target] = {
     ),
     "dot-8x32-part": _layer(
         Shape("dot", 8, 32, fraction=0.4), f"dot 8x32, arxiv-size, {PART}", (Faster(5),)
+    ),
+    "accelerate-gat": _model(
+        ModelShape(),
+        "training step of PyG's GAT, 3 layers 4x32, arxiv-size, after gat.accelerate",
+        (Faster(4, peer="accelerated", malloc=None), LessMemory(10, peer="accelerated")),
+        note="The malloc mode under which the gain is least counts.",
+    ),
+    "entmax15-gatv2": _conv(
+        ConvShape(score="gatv2", normalizer="entmax15", fraction=0.4),
+        f"GATv2 scores with 1.5-entmax 8x32, arxiv-size, {PART}, beside PyG's softmax",
+        (Faster(1),),
     ),
     "epoch-cora": _epoch(
         "cora",

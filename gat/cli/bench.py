@@ -3,10 +3,21 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from gat.cli.bench_options import Layer, Measured, Report, Scaling, Sparse, Step, Target
+from gat.cli.bench_options import (
+    Conv,
+    Layer,
+    Measured,
+    Model,
+    Report,
+    Scaling,
+    Sparse,
+    Step,
+    Target,
+)
 from gat.cli.pages import with_block, write_pages
 from gat.cli.show import live_line, say, table
 from gat.errors import InputError
@@ -14,9 +25,14 @@ from gat.errors import InputError
 if TYPE_CHECKING:
     from gat.bench import Plan, Record
     from gat.bench.case import Case, Say
+    from gat.bench.whole import Whole
+
+Shape = TypeVar("Shape", bound="Whole")
 
 __all__ = [
+    "conv_command",
     "layer_command",
+    "model_command",
     "report_command",
     "scaling_command",
     "sparse_command",
@@ -33,6 +49,29 @@ def layer_command(options: Layer) -> None:
         shape = (options.operator, options.heads, options.channels, options.graph, options.fraction)
         record = measure_layer(Shape(*shape), plan)
     _finish(record, options)
+
+
+def model_command(options: Model) -> None:
+    """A training step of PyG's GAT."""
+    from gat.bench import ModelShape, measure_model
+
+    with _prepared(options, options.peers, options.malloc) as plan:
+        record = measure_model(_shape(ModelShape, options), plan)
+    _finish(record, options)
+
+
+def conv_command(options: Conv) -> None:
+    """One whole layer."""
+    from gat.bench import ConvShape, measure_conv
+
+    with _prepared(options, options.peers, options.malloc) as plan:
+        record = measure_conv(_shape(ConvShape, options), plan)
+    _finish(record, options)
+
+
+def _shape(shape: type[Shape], options: Measured) -> Shape:
+    """The options that are the shape's fields."""
+    return shape(**{field.name: getattr(options, field.name) for field in fields(shape)})
 
 
 def scaling_command(options: Scaling) -> None:

@@ -8,7 +8,19 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, arg, subc
 
 from gat.cli.arguments import NUMBER, WHOLE, File, Names, given
 
-__all__ = ["Bench", "Layer", "Measured", "Report", "Scaling", "Sparse", "Step", "Target"]
+__all__ = [
+    "Bench",
+    "Conv",
+    "Layer",
+    "Measured",
+    "Model",
+    "OnGraph",
+    "Report",
+    "Scaling",
+    "Sparse",
+    "Step",
+    "Target",
+]
 
 Operator = Literal["gat", "gatv2", "dot"]
 Count = Annotated[int, WHOLE]
@@ -29,7 +41,19 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer(Measured):
+class OnGraph(Measured):
+    """What is measured on one graph, under both malloc modes."""
+
+    graph: Annotated[str, arg(metavar="NAME")] = "arxiv-size"
+    """arxiv-size, products-size, uniform-NM (N million edges), or a data set: cora, ..."""
+    fraction: Annotated[float, NUMBER] = 1.0
+    """Share of the graph's edges."""
+    malloc: Names = ("default", "kept")
+    """How the C library treats freed memory: default, or kept for the next tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(OnGraph):
     """The edge part of one attention layer, forward and backward.
 
     Peers: gat (ours, as a user has it), cpu, blockwise and reference (ours by backend), pyg,
@@ -45,19 +69,75 @@ class Layer(Measured):
     """Heads."""
     channels: Count = 32
     """Channels per head."""
-    graph: Annotated[str, arg(metavar="NAME")] = "arxiv-size"
-    """arxiv-size, products-size, uniform-NM (N million edges), or a data set: cora, ..."""
-    fraction: Annotated[float, NUMBER] = 1.0
-    """Share of the graph's edges."""
     peers: Names = ("gat", "pyg", "torch")
     """Who is measured."""
-    malloc: Names = ("default", "kept")
-    """How the C library treats freed memory: default, or kept for the next tensor."""
 
     def run(self) -> None:
         from gat.cli.bench import layer_command
 
         layer_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(OnGraph):
+    """A training step of PyG's GAT model: forward, backward, Adam's update.
+
+    Peers: accelerated (the model after gat.accelerate), pyg (as it was). The graph's nodes get
+    random features and labels, all of them in the loss; there is no dropout. What both compute is
+    first held against float64.
+
+    Example: `gat bench model --graph cora --features 1433 --classes 7`.
+    """
+
+    layers: Count = 3
+    """Layers."""
+    heads: Count = 4
+    """Heads of every layer; the last one averages them."""
+    channels: Count = 32
+    """Channels per head of all layers but the last."""
+    features: Count = 128
+    """Features of a node."""
+    classes: Count = 40
+    """Classes."""
+    v2: Annotated[FlagCreatePairsOff[bool], given(None)] = False
+    """Layers are GATv2Conv rather than GATConv."""
+    peers: Names = ("accelerated", "pyg")
+    """Who is measured."""
+
+    def run(self) -> None:
+        from gat.cli.bench import model_command
+
+        model_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(OnGraph):
+    """One whole layer, projections and all, forward and backward.
+
+    Peers: gat (AttentionConv of any score and normalizer), pyg (its GATConv for the score additive,
+    GATv2Conv for gatv2, TransformerConv for dot and scaled_dot, of the same size, with its
+    softmax). Each is first held against its own definition in float64.
+
+    Example: `gat bench conv --score gatv2 --normalizer entmax15 --fraction 0.4`.
+    """
+
+    score: Annotated[str, arg(metavar="NAME")] = "additive"
+    """How edges are scored: additive, gatv2, mlp, dot, ...; see gat.nn.scores."""
+    normalizer: Annotated[str, arg(metavar="NAME")] = "softmax"
+    """How scores become weights: softmax, entmax15, topk, ...; see gat.nn.normalizers."""
+    heads: Count = 8
+    """Heads."""
+    channels: Count = 32
+    """Channels per head."""
+    features: Count = 128
+    """Features of a node."""
+    peers: Names = ("gat", "pyg")
+    """Who is measured."""
+
+    def run(self) -> None:
+        from gat.cli.bench import conv_command
+
+        conv_command(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +262,8 @@ class Bench:
 
     what: OmitArgPrefixes[
         Annotated[Layer, subcommand("layer", prefix_name=False)]
+        | Annotated[Model, subcommand("model", prefix_name=False)]
+        | Annotated[Conv, subcommand("conv", prefix_name=False)]
         | Annotated[Scaling, subcommand("scaling", prefix_name=False)]
         | Annotated[Step, subcommand("step", prefix_name=False)]
         | Annotated[Sparse, subcommand("sparse", prefix_name=False)]
