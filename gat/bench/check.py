@@ -5,7 +5,8 @@ error is the largest difference over the largest value; what is tolerated is a m
 of the reference itself in float32.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -57,15 +58,20 @@ class ErrorBound(NamedTuple):
         return float(gap) / (self.largest or 1.0)
 
 
-def bounds(truth: Callable[[torch.dtype], Results]) -> dict[str, ErrorBound]:
-    """What each tensor should be, and how far off it may be, of a reference for any dtype."""
-    exact, rough = truth(torch.float64), truth(torch.float32)
-    found = {}
-    for name in exact:
-        largest = float(exact[name].abs().max()) if exact[name].numel() else 0.0
-        bound = ErrorBound(exact[name], largest, 0.0)
-        tolerance = max(LEAST, SLACK * bound.error(rough.pop(name)))
-        found[name] = bound._replace(tolerance=tolerance)
+def bounds(
+    truth: Callable[[torch.dtype], Results], alike: Iterable[Results] = ()
+) -> dict[str, ErrorBound]:
+    """What each tensor should be, and how far off it may be, of a reference for any dtype.
+
+    alike: further float32 results of the reference, as good as its first ones.
+    """
+    exact = truth(torch.float64)
+    largest = {name: float(t.abs().max()) if t.numel() else 0.0 for name, t in exact.items()}
+    found = {name: ErrorBound(exact[name], largest[name], LEAST) for name in exact}
+    for rough in chain([truth(torch.float32)], alike):
+        for name, bound in found.items():
+            tolerance = max(bound.tolerance, SLACK * bound.error(rough.pop(name)))
+            found[name] = bound._replace(tolerance=tolerance)
     return found
 
 
