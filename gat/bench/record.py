@@ -47,7 +47,7 @@ class Figure(_Part):
 
 
 class Held(_Part):
-    """Peak memory of one forward and backward over its inputs; see `memory.Peak`."""
+    """Peak memory of one run over its inputs; see `memory.Peak`."""
 
     peer: str
     bytes: int

@@ -7,17 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gat.cli.bench_options import (
-    Conv,
-    Layer,
-    Measured,
-    Model,
-    Report,
-    Scaling,
-    Sparse,
-    Step,
-    Target,
-)
+from gat.cli.bench_measured import Conv, Layer, Measured, Model, Scaling, Sparse, Step
+from gat.cli.bench_options import Report, Target
 from gat.cli.pages import with_block, write_pages
 from gat.cli.show import live_line, say, table
 from gat.errors import InputError
@@ -26,8 +17,6 @@ if TYPE_CHECKING:
     from gat.bench import Plan, Record
     from gat.bench.case import Case, Say
     from gat.bench.whole import Whole
-
-Shape = TypeVar("Shape", bound="Whole")
 
 __all__ = [
     "conv_command",
@@ -39,6 +28,8 @@ __all__ = [
     "step_command",
     "target_command",
 ]
+
+Shape = TypeVar("Shape", bound="Whole")
 
 
 def layer_command(options: Layer) -> None:

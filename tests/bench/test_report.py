@@ -22,7 +22,10 @@ def a_case(ours=1.0, theirs=8.0, edges=100, held=2**28):
             Figure(peer="gat", malloc="kept", parts=parts),
             Figure(peer="pyg", malloc="kept", parts=others),
         ],
-        memory=[Held(peer="gat", bytes=held, inputs=1, exact=True)],
+        memory=[
+            Held(peer="gat", bytes=held, inputs=1, exact=True),
+            Held(peer="pyg", bytes=3 * 2**30, inputs=1, exact=True),
+        ],
         bandwidth=[Bandwidth(malloc="kept", copied=60e9, gathered=40e9)],
         floor={"together": 32_000_000_000},
     )
@@ -50,6 +53,8 @@ def a_record(*cases, **options):
         (aims.Floor(1.2), 1.25, False, "1.25 times"),
         (aims.Memory(0.25), 0.25, True, "0.25 GiB"),
         (aims.Memory(0.2), 0.25, False, "0.25 GiB"),
+        (aims.LessMemory(10), 12.0, True, "1/12.0"),
+        (aims.LessMemory(13), 12.0, False, "1/12.0"),
         (aims.Growth(1.2), 1.0, True, "1.00 times"),
     ],
     ids=str,
@@ -60,6 +65,17 @@ def test_an_aim_is_measured_on_its_record_and_judged(aim, value, met, words):
     assert aim.shown(value) == words
 
 
+def test_faster_without_a_mode_is_the_least_of_those_in_which_both_were_measured():
+    kept, quick = a_case().figures, a_case(theirs=5.0).figures
+    default = [figure.model_copy(update={"malloc": "default"}) for figure in quick]
+    both = a_record(a_case().model_copy(update={"figures": [*kept, *default]}))
+    assert aims.Faster(7, malloc=None).measured(both) == pytest.approx(5.0)
+    alone = a_record(a_case().model_copy(update={"figures": [*kept, default[0]]}))
+    assert aims.Faster(7, malloc=None).measured(alone) == pytest.approx(8.0)
+    none = a_record(a_case().model_copy(update={"figures": [kept[0]]}))
+    assert aims.Faster(7, malloc=None).measured(none) is None
+
+
 def test_growth_is_of_the_time_per_edge():
     grown = a_record(a_case(ours=1.0, edges=100), a_case(ours=3.0, edges=200))
     assert aims.Growth(1.2).measured(grown) == pytest.approx(1.5)
@@ -67,7 +83,10 @@ def test_growth_is_of_the_time_per_edge():
     assert aims.Growth(1.2).measured(shrunk) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("aim", [aims.Faster(7, malloc="default"), aims.Floor(1, "default")])
+@pytest.mark.parametrize(
+    "aim",
+    [aims.Faster(7, malloc="default"), aims.Floor(1, "default"), aims.LessMemory(2, peer="cpu")],
+)
 def test_what_was_not_measured_has_no_value(aim):
     assert aim.measured(a_record(a_case())) is None
 
@@ -143,6 +162,11 @@ def test_the_rows_are_the_ones_the_project_answers_for():
     assert wanted["epoch-citeseer"] == ["at least 20 times PyG's speed"]
     assert wanted["drop-in-cora"] == ["at least 1.5 times PyG's speed"]
     assert wanted["scaling"] == ["at most 1.2 times the smallest graph's time per edge"]
+    assert wanted["accelerate-gat"] == [
+        "at least 4 times PyG's speed",
+        "at most 1/10 of PyG's memory",
+    ]
+    assert wanted["entmax15-gatv2"] == ["at least 1 times PyG's speed"]
     for name in ("epoch-cora", "epoch-citeseer", "drop-in-cora"):
         assert [aim.malloc for aim in targets.TARGETS[name].aims] == ["default"]
 

@@ -35,16 +35,24 @@ def rows(monkeypatch, tmp_path):
 def test_help_names_every_kind_of_measurement(capsys):
     assert main(["bench", "--help"]) == 0
     said = capsys.readouterr().out
-    for name in ("layer", "scaling", "step", "sparse", "target", "report"):
+    for name in ("layer", "model", "conv", "scaling", "step", "sparse", "target", "report"):
         assert f"• {name} " in said
     assert main(["bench"]) == 2
-    assert "Expected one of {layer, scaling, step, sparse, target" in capsys.readouterr().err
+    assert "Expected one of {layer, model, conv, scaling, step, sparse" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         ("layer", ["--operator {gat,gatv2,dot}", "arxiv-size", "(default: gat,pyg,torch)", "8"]),
+        (
+            "model",
+            ["--v2", "--layers N", "accelerated (the model after gat.accelerate)", "(default: 40)"],
+        ),
+        (
+            "conv",
+            ["--score NAME", "--normalizer NAME", "GATv2Conv for gatv2", "(default: gat,pyg)"],
+        ),
         ("scaling", ["uniform-1M,uniform-4M", "--graphs NAME,NAME"]),
         ("step", ["[DATASET]", "(default: cora)", "drop-in", "--malloc"]),
         ("sparse", ["[DATASET]", "--channels N", "(default: 64)"]),
@@ -81,10 +89,12 @@ def test_a_usage_error_names_the_argument(capsys, arguments, sentence):
         (["layer", "--graph", "corra"], "gat: there is no graph 'corra' to measure; expected"),
         (["layer", "--malloc", "jemalloc"], "gat: malloc is 'jemalloc'; expected default or kept"),
         (["layer", "--plot", "x.gif"], "gat: "),
+        (["model", "--peers", "gat"], "gat: there is no peer 'gat' here; known are accelerated,"),
+        (["conv", "--score", "mpl"], "gat: score is 'mpl'; expected one of additive, bilinear,"),
         (["target", "gat-8x3"], "gat: there is no target 'gat-8x3'; did you mean gat-8x32"),
         (["target", "gat-8x32", "--missing"], "gat: both the row 'gat-8x32' and --missing"),
     ],
-    ids=["peer", "graph", "malloc", "plot", "target", "missing"],
+    ids=["peer", "graph", "malloc", "plot", "model", "conv", "target", "missing"],
 )
 def test_what_cannot_be_measured_exits_with_2_in_one_sentence(capsys, arguments, sentence):
     assert main(["bench", *arguments]) == 2
