@@ -38,7 +38,9 @@ def test_scores_and_normalizers(run):
             torch.testing.assert_close(float(mine.sum()), 1.0)
         kept = int((mine > 0).sum())
         assert kept == {"softmax": 17, "sigmoid": 17, "topk": 8}.get(normalizer, kept)
-    assert any((w[entering] == 0).any() for (_, n), (_, w) in names["results"].items() if "max" in n)
+    assert any(
+        (w[entering] == 0).any() for (_, n), (_, w) in names["results"].items() if "max" in n
+    )
     panels = [len([axes for axes in figure.axes if axes.has_data()]) for figure in figures]
     assert panels == [25, 5]
 

@@ -158,7 +158,7 @@ class Graph:
         # Sorted by target already, so a stable sort by source leaves targets in order.
         source, edge = torch.sort(self.col, stable=True)
         rowptr = torch.searchsorted(source, torch.arange(self.num_src + 1, device=self.device))
-        col = self.row[edge]
+        col = self._passing("row")[edge]
         # torch.compile cannot trace a decision that depends on values.
         if torch.compiler.is_compiling():
             return Transpose(rowptr, col, edge)
@@ -178,7 +178,10 @@ class Graph:
     @lazy
     def by_source(self) -> CompactEdges:
         """The edges for a kernel that walks over sources; rowptr and col shared if symmetric."""
-        turned, same = self.transpose, self.by_target
+        turned, same = self._passing("transpose"), self.by_target
+        position = torch.arange(self.num_edges, device=self.device)
+        back = torch.empty_like(turned.edge).index_copy(0, turned.edge, position)
+        self.transposed = self._compact(back)
         number = turned.edge if self.perm is None else self.perm[turned.edge]
         if turned.col is self.col:
             return CompactEdges(same.rowptr, same.col, self._compact(number))
@@ -189,9 +192,8 @@ class Graph:
     @lazy
     def transposed(self) -> Tensor:
         """Where in `by_source` each edge of `by_target` stands, [E]."""
-        edge = self.transpose.edge
-        position = torch.arange(self.num_edges, device=self.device)
-        return self._compact(torch.empty_like(edge).index_copy(0, edge, position))
+        _ = self.by_source
+        return self.__dict__["transposed"]
 
     @lazy
     def edges_as_sources(self) -> Graph:
@@ -205,6 +207,11 @@ class Graph:
         graph.by_source = CompactEdges(each, self.edge_index[1].to(each.dtype), each[:count])
         graph.transposed = number
         return graph
+
+    def _passing(self, name: str) -> Any:
+        """A lazy property's value, worked out without being kept: for what is needed once."""
+        kept = self.__dict__.get(name)
+        return getattr(Graph, name).compute(self) if kept is None else kept
 
     def _compact(self, index: Tensor) -> Tensor:
         return index.to(index_dtype(self.num_edges, self.num_src, self.num_dst))

@@ -33,7 +33,7 @@ __all__ = [
     "Uniform",
 ]
 
-# How far above 1 a learned alpha stays: at 1 itself entmax is softmax, and its formula divides by 0.
+# How far above 1 a learned alpha stays: at 1 entmax is softmax, and its formula divides by 0.
 LEAST = 1e-3
 
 

@@ -20,6 +20,7 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.edge_features import EdgeFeatures
 from gat.nn.forms import Additive, Dot, Edgewise, Form, Hidden
+from gat.nn.head_scores import head_scores
 from gat.nn.registry import Registry
 from gat.ops import additive_scores, dot_scores
 
@@ -106,8 +107,11 @@ class AdditiveScore(Score):
         self, query: Tensor, key: Tensor, edge: EdgeFeatures | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """What source, target and edge add: [num_src, H], [num_dst, H], [E, H] or None."""
-        src = (key * self.spread(self.att_src, key)).sum(-1)
-        dst = (query * self.spread(self.att_dst, query)).sum(-1)
+        att_src, att_dst = (self.spread(a, key).unsqueeze(0) for a in (self.att_src, self.att_dst))
+        if query is key:
+            src, dst = head_scores(key, att_src, att_dst)
+        else:
+            (src,), (dst,) = head_scores(key, att_src), head_scores(query, att_dst)
         if edge is None:
             return src, dst, None
         assert self.att_edge is not None
