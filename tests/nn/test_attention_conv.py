@@ -5,6 +5,8 @@ import itertools
 import pytest
 import torch
 import torch_geometric.nn as pyg
+from torch_geometric.explain import Explainer, GNNExplainer
+from torch_geometric.explain.algorithm.utils import clear_masks, set_masks
 
 import gat.nn
 from gat.errors import ArgumentTypeError, InputError
@@ -282,6 +284,28 @@ def test_message_passing_gives_the_same_where_pyg_must_see_the_messages(way, flo
     torch.testing.assert_close(out, expected)
     torch.testing.assert_close(same, weights)
     assert bool(seen) is (way != "explain")
+
+
+def test_an_explainers_mask_scales_what_each_edge_sends():
+    edge_index, x, _, _ = features("random")
+    layer = layer_of(6, 5, 2, add_self_loops=True, normalizer="sparsemax", bias=False).eval()
+    _, (edges, weights) = layer(x, edge_index, return_attention_weights=True)
+    mask = torch.rand(edge_index.size(1), dtype=torch.float64)
+    own = edge_index[0] != edge_index[1]
+    set_masks(layer, mask, edge_index, apply_sigmoid=False)
+    masked = layer(x, edge_index)
+    clear_masks(layer)
+    listed = torch.cat([mask[own], torch.ones(31).double()])
+    graph = Graph.from_edge_index(edges, 31)
+    value = (x @ layer.lin_key.weight.t()).view(31, 2, 5)
+    expected = gat.ops.aggregate(graph, weights * listed.unsqueeze(1), value)
+    torch.testing.assert_close(masked, expected.flatten(1))
+    explainer = Explainer(
+        layer, GNNExplainer(epochs=3), explanation_type="model", node_mask_type="attributes",
+        edge_mask_type="object",
+        model_config={"mode": "regression", "task_level": "node", "return_type": "raw"},
+    )  # fmt: skip
+    assert explainer(x, edge_index, index=3).edge_mask.sum() > 0
 
 
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
