@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import guard_or_false, statically_known_true
 
 from gat.errors import InputError
-from gat.graph.cache import remembered, remembered_by_value
+from gat.graph.cache import remembered_by_value
 from gat.graph.compact import LARGEST, CompactEdges, index_dtype
 from gat.graph.structure import Graph, lazy
 
@@ -47,11 +47,6 @@ class TracedGraph(Graph):
     def _ask(self, part: str, col: Tensor | None) -> list[Tensor]:
         ask = torch.ops.gat.sorted_edges
         return ask(self._edges, *self._options, self._wide, part, col)
-
-    def looked_up(self) -> Graph:
-        """The Graph itself, where a graph break hands this to code that runs."""
-        num_src, num_dst, flow, self_loops = self._options
-        return remembered(self._edges, (num_src, num_dst), flow, self_loops)
 
     @lazy
     def rowptr(self) -> Tensor:

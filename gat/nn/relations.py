@@ -16,10 +16,9 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
-from gat.graph import EdgeList, Graph
+from gat.graph import EdgeList, Graph, graph_of
 from gat.graph.cache import stamp
 from gat.graph.structure import lazy
-from gat.graph.traced import TracedGraph
 
 __all__ = ["Pairs", "Relations", "relations_of"]
 
@@ -47,6 +46,12 @@ class Pairs:
         counts = torch.bincount(pair // size, minlength=num_relations)
         return cls(pair % size, edge, tuple(counts.tolist()))
 
+    @classmethod
+    def every(cls, edge_type: Tensor, node: Tensor, num_nodes: int, num_relations: int) -> Pairs:
+        """All pairs there could be, so that no size depends on values."""
+        nodes = torch.arange(num_nodes, device=node.device).repeat(num_relations)
+        return cls(nodes, edge_type * num_nodes + node, (num_nodes,) * num_relations)
+
     def __len__(self) -> int:
         return self.node.numel()
 
@@ -56,8 +61,8 @@ class Relations:
     """The edges of a graph as the relational layers use them; E edges in the graph's listed order.
 
     source, target: the pairs at the edges' ends; graph: the edges from source pairs to nodes.
-    Make one with `Relations.of` and pass it as ``edge_type`` where nothing may be worked out or
-    looked up during a call, as under ``torch.compile(fullgraph=True)``.
+    Make one with `Relations.of` and pass it as ``edge_type`` to compiled code, which given a tensor
+    sorts the edges at every call and projects every node by every relation.
     """
 
     source: Pairs
@@ -71,7 +76,7 @@ class Relations:
         Raises ArgumentTypeError, InputError or IndexRangeError, naming the first bad entry.
         """
         relations = _build(graph, edge_type, num_relations)
-        _ = relations.within  # later may be while torch.compile traces, which cannot sort
+        _ = relations.within  # later may be while torch.compile traces, which would sort each time
         return relations
 
     @classmethod
@@ -84,11 +89,21 @@ class Relations:
         edges = EdgeList(start.edge, target, len(start), graph.num_dst)
         return cls(start, end, Graph.from_edge_list(edges))
 
+    @classmethod
+    def _traced(cls, graph: Graph, edge_type: Tensor, num_relations: int) -> Relations:
+        """For code that is traced: of every pair, since which of them occur depends on values."""
+        edge_type = edge_type.long()
+        source, target = graph.edge_index
+        start = Pairs.every(edge_type, source, graph.num_src, num_relations)
+        end = Pairs.every(edge_type, target, graph.num_dst, num_relations)
+        sizes = start.node.numel(), graph.num_dst
+        return cls(start, end, graph_of(torch.stack([start.edge, target]), sizes))
+
     @lazy
     def within(self) -> Graph:
         """The edges from source pairs to target pairs: each relation's edges on their own."""
-        ends = len(self.source), len(self.target)
-        return Graph.from_edge_list(EdgeList(self.source.edge, self.target.edge, *ends))
+        sizes = self.source.node.numel(), self.target.node.numel()
+        return graph_of(torch.stack([self.source.edge, self.target.edge]), sizes)
 
 
 def relations_of(graph: Graph, edge_type: Any, num_relations: int, key: Tensor) -> Relations:
@@ -100,14 +115,13 @@ def relations_of(graph: Graph, edge_type: Any, num_relations: int, key: Tensor) 
     if isinstance(edge_type, Relations):
         _check_fit(graph, edge_type, num_relations)
         return edge_type
+    if torch.compiler.is_compiling():
+        _check_form(edge_type, graph)
+        return Relations._traced(graph, edge_type, num_relations)
     return _remembered(graph, edge_type, num_relations, key)
 
 
-# Traced, the sorts would be part of the compiled code and run at every call.
-@torch.compiler.disable
 def _remembered(graph: Graph, edge_type: Tensor, num_relations: int, key: Tensor) -> Relations:
-    if isinstance(graph, TracedGraph):
-        graph = graph.looked_up()
     now = stamp(key)
     if now is None:
         return _build(graph, edge_type, num_relations)
@@ -127,7 +141,7 @@ def _build(graph: Graph, edge_type: Tensor, num_relations: int) -> Relations:
         return Relations._of(graph, edge_type, num_relations)
 
 
-def _check(edge_type: Any, graph: Graph, num_relations: int) -> None:
+def _check_form(edge_type: Any, graph: Graph) -> None:
     if not isinstance(edge_type, Tensor):
         raise ArgumentTypeError(
             f"edge_type is of type {type(edge_type).__name__}; expected a tensor with the relation "
@@ -143,6 +157,10 @@ def _check(edge_type: Any, graph: Graph, num_relations: int) -> None:
             f"edge_type has shape {list(edge_type.shape)}; expected one relation per edge, "
             f"[{graph.num_edges}]"
         )
+
+
+def _check(edge_type: Any, graph: Graph, num_relations: int) -> None:
+    _check_form(edge_type, graph)
     wrong = (edge_type < 0) | (edge_type >= num_relations)
     if bool(wrong.any()):
         position = int(wrong.nonzero()[0])

@@ -18,7 +18,7 @@ from torch.export import Dim
 import gat.nn
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph, graph_of
-from gat.nn.relations import Pairs, Relations
+from gat.nn.relations import Relations
 from gat.nn.rgat_conv import RGATConv
 from tests.graphs import GRAPHS
 from tests.nn.relational import RELATIONS, typed
@@ -135,15 +135,65 @@ def test_rgat_compiled_with_its_relations_sorted_before():
     torch.testing.assert_close(run(x, edge_index, relations), layer(x, edge_index, edge_type))
 
 
-def test_rgat_compiled_around_a_graph_break_sorts_its_relations_once(monkeypatch):
-    edge_index, _, edge_type, _ = typed("random")
-    layer, x = RGATConv(6, 5, num_relations=RELATIONS), torch.randn(31, 6)
-    calls, real = [], Pairs.of
-    monkeypatch.setattr(Pairs, "of", lambda *a: calls.append(1) or real(*a))
-    run = torch.compile(layer, backend="aot_eager")
-    for _ in range(3):
-        torch.testing.assert_close(run(x, edge_index, edge_type), layer(x, edge_index, edge_type))
-    assert len(calls) == 2
+@pytest.mark.parametrize("mechanism", ["across-relation", "within-relation"])
+def test_rgat_network_compiles_in_one_piece_and_exports(mechanism):
+    """From plain tensors: every (relation, node) pair is there, whichever occur."""
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(
+                RGATConv(size, 5, RELATIONS, heads=2, attention_mechanism=mechanism)
+                for size in (6, 10)
+            )
+
+        def forward(self, x, edge_index, edge_type):
+            for layer in self.layers:
+                x = layer(x, edge_index, edge_type).relu()
+            return x
+
+    network = Two().double()
+    run = torch.compile(network, fullgraph=True, dynamic=True, backend="aot_eager")
+    for graph in ("random", "loops_and_duplicates"):
+        edge_index, _, edge_type, _ = typed(graph)
+        x = torch.randn(GRAPHS[graph][1], 6).double()
+        outs = run(x, edge_index, edge_type), network(x, edge_index, edge_type)
+        torch.testing.assert_close(*outs)
+        weights = [layer.weight for layer in network.layers]
+        grads = [torch.autograd.grad(out.square().sum(), weights) for out in outs]
+        torch.testing.assert_close(*grads)
+        with pytest.raises(IndexRangeError):
+            run(x, edge_index, edge_type + RELATIONS)
+    program = torch.export.export(network, (x, edge_index, edge_type))
+    torch.testing.assert_close(program.module()(x, edge_index, edge_type), outs[1])
+
+
+def test_han_network_compiles_in_one_piece():
+    kinds = (["a", "b"], [("a", "x", "b"), ("b", "y", "a"), ("a", "z", "a")])
+    first = gat.nn.HANConv({"a": 6, "b": 4}, 8, kinds, heads=2)
+    network = nn.ModuleList([first, gat.nn.HANConv(8, 8, kinds, heads=2)])
+    x = {"a": torch.randn(11, 6), "b": torch.randn(5, 4)}
+    edges = {
+        ("a", "x", "b"): GRAPHS["bipartite_wide"][0],
+        ("b", "y", "a"): GRAPHS["bipartite_wide"][0].flip(0),
+        ("a", "z", "a"): torch.randint(11, (2, 40)),
+    }
+
+    def forward(x, edges):
+        return network[1](network[0](x, edges), edges)
+
+    run = torch.compile(forward, fullgraph=True, backend="aot_eager")
+    results = []
+    for way in (run, forward):
+        out = way(x, edges)
+        total = sum(each.square().sum() for each in out.values())
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        results.append((out, torch.autograd.grad(total, parameters, allow_unused=True)))
+    torch.testing.assert_close(*(out for out, _ in results))
+    for got, want in zip(results[0][1], results[1][1], strict=True):
+        assert (got is None) == (want is None)
+        if got is not None:
+            torch.testing.assert_close(got, want)
 
 
 def test_compiled_weights_and_their_edges():
