@@ -76,6 +76,8 @@ $(VENV)/.installed: $(VENV)/.torch $(INPUTS)
 	@$(BIN)/python -c 'from gat.ops import cpu; print(cpu.status())'
 	@touch $@
 
+# By name: installing the project once more would compile it once more.
 $(VENV)/.linters: $(VENV)/.installed
-	$(PIP) install -q -e ".[test,dev]" -c constraints.txt
+	$(PIP) install -q -c constraints.txt $$($(BIN)/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"])')
 	@touch $@
