@@ -7,17 +7,18 @@ from torch import Tensor
 from torch_geometric.nn import Linear
 from torch_geometric.typing import OptTensor
 
-from gat.errors import InputError
-from gat.graph import Graph
+from gat.errors import ArgumentTypeError, InputError
+from gat.graph import Graph, graph_of
 from gat.nn.batched import batch_size, split_batch, split_heads
 from gat.nn.dropout import dropout as drop
 from gat.nn.edge_bias import edge_bias
-from gat.nn.edge_features import EdgeFeatures
-from gat.nn.ending import Ending, one_of
-from gat.nn.features import project
+from gat.nn.edge_features import EdgeFeatures, LinearEdges, ProjectedEdges
+from gat.nn.ending import Ending
+from gat.nn.features import is_plain_linear, project
 from gat.nn.forms import Edgewise, Form, Hidden
 from gat.nn.normalizers import NORMALIZERS, Normalizer
 from gat.nn.pyg import DropIn, check_features
+from gat.nn.registry import one_of
 from gat.nn.scores import SCORES, Score
 from gat.ops.dropout import check_probability
 
@@ -77,15 +78,25 @@ class AttentionConv(DropIn):
     ) -> None:
         kwargs.setdefault("aggr", "add")
         super().__init__(node_dim=0, **kwargs)
-        _check_counts(out_channels=out_channels, heads=heads, edge_dim=edge_dim)
+        _check_counts(out_channels=out_channels, heads=heads)
+        if edge_dim is not None and edge_dim != -1:
+            _check_counts(edge_dim=edge_dim)
+        if not isinstance(self.aggr, str):
+            raise InputError(f"aggr is {self.aggr!r}; expected the name of one aggregation")
         check_probability("dropout", dropout)
         self.in_channels, self.out_channels, self.heads = in_channels, out_channels, heads
         self.dropout, self.edge_dim = dropout, edge_dim
-        self.edge_in = _edge_in(edge_in) if edge_dim is not None else ()
+        parts = _edge_in(edge_in)
+        self.edge_in = parts if edge_dim is not None else ()
         self.add_self_loops, self.fill_value = add_self_loops, fill_value
         self.update_edges = update_edges
         self.score = SCORES.make(score)
         self.score.attach(heads, out_channels, "score" in self.edge_in)
+        if update_edges and not self.score.has_hidden:
+            raise InputError(
+                "update_edges gives the hidden layer of the score, which this one has not; use "
+                "score='gatv2', 'mlp' or 'normed_mlp'"
+            )
         self.normalizer = NORMALIZERS.make(normalizer)
         self.normalizer.attach(heads)
         share = one_of("share", share, SHARES) or self.score.share
@@ -132,8 +143,8 @@ class AttentionConv(DropIn):
         x [N, in_channels], or a pair ([num_src, .], [num_dst, .]) of sources and targets, dense or
         torch sparse CSR; dense ones may be [B, N, .], a batch on one graph. edge_index as
         `gat.graph.read_edges` takes it, or a `gat.Graph`. In the caller's edge order: edge_attr
-        [E, edge_dim]; mask bool [E] or [E, H], False for edges that are not attended over;
-        score_bias [E] or [E, H], added to the scores.
+        [E, edge_dim], or the values [E, edge_dim] of a sparse matrix; mask bool [E] or [E, H],
+        False for edges that are not attended over; score_bias [E] or [E, H], added to the scores.
 
         Returns [num_dst, H*C] ([num_dst, C] if not ``concat``). With ``update_edges`` a tuple: also
         the new edge features [E, H*C]. With ``return_attention_weights`` last in the tuple
@@ -187,7 +198,8 @@ class AttentionConv(DropIn):
             raise InputError("scores takes features [nodes, channels], or a full pair of them")
         graph = self._graph(edge_index, x_src, x_dst)
         query, key, _ = self._project(x_src, x_dst)
-        return self._form(graph, query, key, self._edge_features(graph, edge_attr)).scores(graph)
+        edge = self._edge_features(graph, self._given_features(edge_index, edge_attr))
+        return self._form(graph, query, key, edge).scores(graph)
 
     def message(self, value_j: Tensor, weights: Tensor, edge_value: OptTensor) -> Tensor:
         """What an edge hands to its target where PyG's message passing sums: explanations, hooks,
@@ -220,9 +232,9 @@ class AttentionConv(DropIn):
         """All that follows the projections."""
         query, key, value = projected
         batch = None if x_dst is None else batch_size(x_dst)
+        edge_attr = self._given_features(edge_index, edge_attr)
         edge = self._edge_features(graph, edge_attr, batch)
         form = self._form(graph, query, key, edge)
-        hidden = self._hidden(graph, form, batch) if self.update_edges else None
         bias = edge_bias(graph, mask, score_bias, self.heads, query.dtype, batch)
         if bias is not None:
             form = Edgewise(form.scores(graph) + bias)
@@ -232,15 +244,16 @@ class AttentionConv(DropIn):
         else:
             out, weights = self._by_operators(graph, form, value, in_value, return_weights)
         answer: list[Any] = [self.ending(out, x_dst, batch)]
-        if hidden is not None:
-            answer.append(hidden)
+        if self.update_edges:
+            answer.append(self._hidden(graph, edge_index, query, key, edge_attr, batch))
         if return_weights:
             assert weights is not None
             answer.append(self._with_weights(graph, edge_index, weights, batch))
         return answer[0] if len(answer) == 1 else tuple(answer)
 
     def _form(self, graph: Graph, query: Tensor, key: Tensor, edge: EdgeFeatures | None) -> Form:
-        return self.score(graph, query, key, edge if "score" in self.edge_in else None)
+        form = self.score(graph, query, key, edge if "score" in self.edge_in else None)
+        return Edgewise(form) if isinstance(form, Tensor) else form
 
     def _by_operators(
         self, graph: Graph, form: Form, value: Tensor, edge: EdgeFeatures | None, weights: bool
@@ -279,28 +292,40 @@ class AttentionConv(DropIn):
         if edge_attr is None or self.lin_edge is None:
             return None
         attr = self._listed_features(graph, edge_attr)
-        if attr.dim() != 2 or attr.size(1) != self.edge_dim:
+        if not attr.is_floating_point():
+            raise ArgumentTypeError(f"edge_attr has dtype {attr.dtype}; expected a floating dtype")
+        if attr.dim() != 2 or (self.edge_dim != -1 and attr.size(1) != self.edge_dim):
             raise InputError(
                 f"edge_attr has shape {list(edge_attr.shape)}; expected [E, edge_dim] = "
                 f"[{graph.num_caller_edges}, {self.edge_dim}]"
             )
-        weight = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
-        return EdgeFeatures(attr, weight, batch)
+        if is_plain_linear(self.lin_edge):
+            weight = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
+            return LinearEdges(attr, weight, batch)
+        # Hooked, replaced, or not yet of a known size: it does what its own code says.
+        return ProjectedEdges(split_heads(self.lin_edge(attr), self.heads), batch)
 
-    def _hidden(self, graph: Graph, form: Form, batch: int | None) -> Tensor:
-        """The score's hidden layer of each edge, in the caller's order: [E, H*C]."""
-        if not isinstance(form, Hidden):
-            raise InputError(
-                "update_edges gives the hidden layer of the score, which this one has not; use "
-                "score='gatv2', 'mlp' or 'normed_mlp'"
-            )
-        hidden = split_batch(graph.to_caller(form.hidden(graph)), batch)
-        return hidden.flatten(-2)
+    def _hidden(
+        self,
+        graph: Graph,
+        edge_index: Any,
+        query: Tensor,
+        key: Tensor,
+        edge_attr: Tensor | None,
+        batch: int | None,
+    ) -> Tensor:
+        """The score's hidden layer of each edge the caller passed, loops too: [E, H*C]."""
+        own = graph
+        if graph.num_loops and not isinstance(edge_index, Graph):
+            own = graph_of(edge_index, (graph.num_src, graph.num_dst), flow=self.flow)
+        form = self._form(own, query, key, self._edge_features(own, edge_attr, batch))
+        assert isinstance(form, Hidden)
+        return split_batch(own.to_caller(form.hidden(own)), batch).flatten(-2)
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({self.in_channels}, {self.out_channels}, heads={self.heads}, "
-            f"score={type(self.score).__name__}, normalizer={type(self.normalizer).__name__})"
+            f"score={self.score!r}, normalizer={self.normalizer!r})"
         )
 
 

@@ -1,7 +1,5 @@
 """What follows the weighted sum in `AttentionConv`: heads joined, residual, gate, bias."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import Linear
@@ -10,18 +8,12 @@ from torch_geometric.nn.inits import zeros
 from gat.errors import InputError
 from gat.nn.batched import split_batch
 from gat.nn.features import project
+from gat.nn.registry import one_of
 
-__all__ = ["GATES", "RESIDUALS", "Ending", "one_of"]
+__all__ = ["GATES", "RESIDUALS", "Ending"]
 
 RESIDUALS = (False, True, "linear", "identity")
 GATES = (None, "residual", "heads")
-
-
-def one_of(name: str, given: Any, known: tuple[Any, ...]) -> Any:
-    """``given`` if it is a known value of the option ``name``; else InputError listing them."""
-    if given not in known:
-        raise InputError(f"{name} is {given!r}; expected one of {', '.join(map(repr, known))}")
-    return given
 
 
 class Ending(nn.Module):
@@ -50,11 +42,8 @@ class Ending(nn.Module):
         if gate == "residual" and not residual:
             raise InputError("gate='residual' mixes in the residual: set residual='linear' too")
         width = out_channels * (heads if concat else 1)
-        if residual == "identity" and in_channels not in (width, -1):
-            raise InputError(
-                f"residual='identity' needs as many features in as out, but the targets have "
-                f"{in_channels} and the layer gives {width}; use residual='linear'"
-            )
+        if residual == "identity" and in_channels != -1:
+            _check_same(in_channels, width)
         self.concat, self.residual, self.gate = concat, residual, gate
         linear = residual in (True, "linear")
         self.lin_residual = Linear(in_channels, width, bias=False) if linear else None
@@ -83,13 +72,25 @@ class Ending(nn.Module):
         return out if self.bias is None else out + self.bias
 
     def _with_residual(self, out: Tensor, x_dst: Tensor) -> Tensor:
-        kept = x_dst if self.lin_residual is None else project(self.lin_residual, x_dst)
+        if self.lin_residual is None:
+            _check_same(x_dst.size(-1), out.size(-1))
+            kept = x_dst
+        else:
+            kept = project(self.lin_residual, x_dst)
         if kept.layout is not torch.strided:
             kept = kept.to_dense()
         if self.lin_beta is None:
             return out + kept
         beta = torch.sigmoid(self.lin_beta(torch.cat([out, kept, out - kept], dim=-1)))
         return beta * kept + (1 - beta) * out
+
+
+def _check_same(in_channels: int, width: int) -> None:
+    if in_channels != width:
+        raise InputError(
+            f"residual='identity' needs as many features in as out, but the targets have "
+            f"{in_channels} and the layer gives {width}; use residual='linear'"
+        )
 
 
 def _known(x_dst: Tensor | None) -> Tensor:

@@ -21,9 +21,10 @@ from gat.ops import (
     gatv2_scores,
 )
 
-__all__ = ["Additive", "Dot", "Edgewise", "Form", "Hidden"]
+__all__ = ["Additive", "Attended", "Dot", "Edgewise", "Form", "Hidden"]
 
 Factor = float | Tensor
+Attended = tuple[Tensor, Tensor | None]
 
 
 class Form(ABC):
@@ -34,10 +35,9 @@ class Form(ABC):
         """The scores [E, H] in listed order."""
 
     @abstractmethod
-    def attend(
-        self, graph: Graph, value: Tensor, *, dropout: float = 0.0, return_weights: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Softmax over the edges entering each target, and the sum of value [num_src, H, C]."""
+    def attend(self, graph: Graph, value: Tensor, dropout: float, return_weights: bool) -> Attended:
+        """Softmax over the edges entering each target, and the sum of value [num_src, H, C] by it:
+        [num_dst, H, C], and the weights [E, H] after dropout, None if they are not asked for."""
 
     @abstractmethod
     def scaled(self, factor: Factor) -> "Form":
@@ -57,10 +57,8 @@ class Additive(Form):
         terms = (self.score_src, self.score_dst, self.score_edge)
         return additive_scores(graph, *terms, negative_slope=self.negative_slope)
 
-    def attend(
-        self, graph: Graph, value: Tensor, *, dropout: float = 0.0, return_weights: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        return additive_attention(
+    def attend(self, graph: Graph, value: Tensor, dropout: float, return_weights: bool) -> Attended:
+        result = additive_attention(
             graph,
             value,
             self.score_src,
@@ -70,6 +68,7 @@ class Additive(Form):
             dropout=dropout,
             return_weights=return_weights,
         )
+        return _pair(result)
 
     def scaled(self, factor: Factor) -> "Additive":
         # LeakyReLU(c x) = c LeakyReLU(x) for c > 0.
@@ -103,10 +102,8 @@ class Hidden(Form):
             negative_slope=self.negative_slope,
         )
 
-    def attend(
-        self, graph: Graph, value: Tensor, *, dropout: float = 0.0, return_weights: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        return gatv2_attention(
+    def attend(self, graph: Graph, value: Tensor, dropout: float, return_weights: bool) -> Attended:
+        result = gatv2_attention(
             graph,
             self.key,
             self.query,
@@ -118,6 +115,7 @@ class Hidden(Form):
             dropout=dropout,
             return_weights=return_weights,
         )
+        return _pair(result)
 
     def hidden(self, graph: Graph) -> Tensor:
         """activation(query_i + key_j + edge_e) of each edge in listed order, [E, H, C]."""
@@ -144,10 +142,8 @@ class Dot(Form):
     def scores(self, graph: Graph) -> Tensor:
         return dot_scores(graph, self.query, self.key, self.edge, scale=self.scale)
 
-    def attend(
-        self, graph: Graph, value: Tensor, *, dropout: float = 0.0, return_weights: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        return dot_attention(
+    def attend(self, graph: Graph, value: Tensor, dropout: float, return_weights: bool) -> Attended:
+        result = dot_attention(
             graph,
             self.query,
             self.key,
@@ -157,6 +153,7 @@ class Dot(Form):
             dropout=dropout,
             return_weights=return_weights,
         )
+        return _pair(result)
 
     def scaled(self, factor: Factor) -> "Dot":
         if isinstance(factor, Tensor):
@@ -173,13 +170,15 @@ class Edgewise(Form):
     def scores(self, graph: Graph) -> Tensor:
         return self.given
 
-    def attend(
-        self, graph: Graph, value: Tensor, *, dropout: float = 0.0, return_weights: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    def attend(self, graph: Graph, value: Tensor, dropout: float, return_weights: bool) -> Attended:
         # Additive attention in which only the edges speak.
         silent = self.given.new_zeros((graph.num_src, self.given.size(1)))
         form = Additive(silent, score_edge=self.given, negative_slope=1.0)
-        return form.attend(graph, value, dropout=dropout, return_weights=return_weights)
+        return form.attend(graph, value, dropout, return_weights)
 
     def scaled(self, factor: Factor) -> "Edgewise":
         return Edgewise(self.given * factor)
+
+
+def _pair(result: Tensor | tuple[Tensor, Tensor]) -> Attended:
+    return (result, None) if isinstance(result, Tensor) else result

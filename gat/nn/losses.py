@@ -29,6 +29,9 @@ def attention_entropy(graph: Any, weights: Tensor, normalize: bool = True) -> Te
     - sum of a_e log a_e over the edges that enter a target (Shannon 1948), with ``normalize``
     divided by the log of their number: from 0 to 1, for uniform weights. Targets without edges are
     left out; with ``normalize``, which says nothing of one edge, those with one too.
+
+    Meant for weights that sum to 1 per target; those of "sigmoid" may give more than 1, and what is
+    not above 0 counts as 0.
     """
     target, degree = _targets(graph)
     weights = _per_edge("weights", weights, target)
@@ -81,16 +84,23 @@ def edge_agreement(scores: Tensor, labels: Tensor) -> Tensor:
     the loss L_E), where edges of the graph are right and sampled pairs of nodes wrong: the
     probability of an edge is the sigmoid of its heads' mean score.
 
-    scores [E, H], [E] or [B, E, H], before any normaliser; labels [E], true or 1 for the right
-    ones, or probabilities. An edge that a score of -inf masks is left out.
+    scores [E, H], [E] or [B, E, H], before any normaliser; SuperGAT's are q_i . k_j for MX, and
+    that over sqrt(C) for SD, not the scores it attends by (`gat.ops.dot_scores` gives them). labels
+    [E], true or 1 for the right ones, or probabilities. An edge that a score of -inf masks is left
+    out; of a batch the mean of its B losses.
     """
     if scores.dim() not in (1, 2, 3):
         raise InputError(
             f"scores has shape {list(scores.shape)}; expected [E, H], [E] or [B, E, H]"
         )
-    count = scores.size(0 if scores.dim() < 3 else 1)
+    if scores.dim() == 3:
+        each = [edge_agreement(one, labels) for one in scores]
+        return torch.stack(each).mean() if each else scores.sum()
+    count = scores.size(0)
     scores = _columns("scores", scores, count)
     labels = _labels(labels, count, scores)
+    if bool((labels > 1).any()):
+        raise InputError(f"labels has {float(labels.max()):g}; expected numbers from 0 to 1")
     kept = (scores > -torch.inf).all(dim=1)
     logits = scores.masked_fill(~kept.unsqueeze(1), 0).mean(dim=1)
     losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
@@ -135,6 +145,8 @@ def _labels(labels: Tensor, num_edges: int, like: Tensor) -> Tensor:
         )
     if labels.device != like.device:
         raise InputError(f"labels is on {labels.device}, expected {like.device}; move it there")
+    if bool((labels < 0).any()):
+        raise InputError(f"labels has {float(labels.min()):g}; expected numbers of 0 or more")
     return labels.to(like.dtype)
 
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.dropout import dropout as drop
-from gat.nn.forms import Additive, Edgewise, Form
+from gat.nn.forms import Additive, Attended, Edgewise, Form
 from gat.nn.registry import Registry
 from gat.ops import aggregate, largest_scores, segment_entmax, segment_softmax
+from gat.ops.precision import wide
 
 __all__ = [
     "NORMALIZERS",
@@ -38,13 +39,23 @@ LEAST = 1e-3
 
 
 class Normalizer(nn.Module, ABC):
-    """Gives weights [E, H] of scores [E, H], over the edges that enter each target.
+    """Gives weights [E, H] of scores [E, H], over the edges that enter each target. An object
+    serves one layer."""
 
-    An object with parameters or a state serves one layer.
-    """
+    heads: int = 0
 
     def attach(self, heads: int) -> None:
-        """Make the parameters for a layer of ``heads``; called once."""
+        """Make the parameters for a layer of ``heads``."""
+        if self.heads:
+            raise InputError(
+                f"this {type(self).__name__} belongs to a layer already; make another object, or "
+                f"give the normalizer by name"
+            )
+        self.heads = heads
+        self.setup(heads)
+
+    def setup(self, heads: int) -> None:
+        """Make the parameters, and draw them."""
 
     @abstractmethod
     def forward(self, graph: Graph, scores: Tensor) -> Tensor:
@@ -52,7 +63,7 @@ class Normalizer(nn.Module, ABC):
 
     def attend(
         self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Attended:
         """The weighted sum [num_dst, H, C] of value [num_src, H, C], and the weights it used, after
         dropout. Step by step: E x H memory."""
         weights = drop(self(graph, form.scores(graph)), dropout)
@@ -63,14 +74,6 @@ class Normalizer(nn.Module, ABC):
 
 
 NORMALIZERS: Registry[Normalizer] = Registry("normalizer", Normalizer)
-
-
-def fused(
-    graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Softmax and weighted sum by the form's own operator."""
-    result = form.attend(graph, value, dropout=dropout, return_weights=return_weights)
-    return result if isinstance(result, tuple) else (result, None)
 
 
 @NORMALIZERS.add("softmax")
@@ -84,13 +87,17 @@ class Softmax(Normalizer):
         self.temperature = _positive("temperature", temperature)
         self.clip = None if clip is None else _positive("clip", clip)
 
+    def extra_repr(self) -> str:
+        clip = "" if self.clip is None else f", clip={self.clip}"
+        return f"temperature={self.temperature}{clip}"
+
     def forward(self, graph: Graph, scores: Tensor) -> Tensor:
         return segment_softmax(graph, self._settle(Edgewise(scores), graph).scores(graph))
 
     def attend(
         self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        return fused(graph, self._settle(form, graph), value, dropout, return_weights)
+    ) -> Attended:
+        return self._settle(form, graph).attend(graph, value, dropout, return_weights)
 
     def _settle(self, form: Form, graph: Graph) -> Form:
         if self.clip is not None:
@@ -100,6 +107,7 @@ class Softmax(Normalizer):
         return form if self.temperature == 1 else form.scaled(1 / self.temperature)
 
 
+@NORMALIZERS.add("entmax")
 class Entmax(Normalizer):
     """alpha-entmax (Peters et al. 2019, "Sparse Sequence-to-Sequence Models", eq. 10): some weights
     are exactly 0, the more the larger alpha > 1; they sum to 1.
@@ -115,7 +123,7 @@ class Entmax(Normalizer):
             raise InputError(f"alpha is {alpha}; expected a number {bounds}")
         self.start, self.learned = alpha, learned
 
-    def attach(self, heads: int) -> None:
+    def setup(self, heads: int) -> None:
         self.raw = nn.Parameter(torch.empty(heads)) if self.learned else None
         self.reset_parameters()
 
@@ -123,7 +131,8 @@ class Entmax(Normalizer):
         """The alpha of each head [H], or the number that was given."""
         if self.raw is None:
             return self.start
-        return 1 + LEAST + (1 - LEAST) * torch.sigmoid(self.raw)
+        # In 16 bits 1 + LEAST would be 1.
+        return 1 + LEAST + (1 - LEAST) * torch.sigmoid(wide(self.raw))
 
     def forward(self, graph: Graph, scores: Tensor) -> Tensor:
         alpha = self.alpha()
@@ -131,12 +140,12 @@ class Entmax(Normalizer):
             alpha = alpha.repeat(scores.size(1) // alpha.numel())
         return segment_entmax(graph, scores, alpha)
 
+    def extra_repr(self) -> str:
+        return f"alpha={self.start}, learned={self.learned}"
+
     def reset_parameters(self) -> None:
         if self.raw is not None:
             nn.init.constant_(self.raw, math.log((self.start - 1 - LEAST) / (2 - self.start)))
-
-
-NORMALIZERS.add("entmax")(Entmax)
 
 
 @NORMALIZERS.add("sparsemax")
@@ -163,9 +172,12 @@ class TopK(Softmax):
 
     def __init__(self, k: int = 8, temperature: float = 1.0) -> None:
         super().__init__(temperature)
-        if k < 1:
+        if k < 1 or k != int(k):
             raise InputError(f"k is {k}; expected 1 or more edges per target")
-        self.k = k
+        self.k = int(k)
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}, {super().extra_repr()}"
 
     def _settle(self, form: Form, graph: Graph) -> Form:
         scores = form.scores(graph)
@@ -178,10 +190,10 @@ class Gumbel(Normalizer):
     """Softmax of (s + Gumbel noise) / T: in training a differentiable draw of one edge per target
     (Jang et al. 2017, "Categorical Reparameterization with Gumbel-Softmax", eq. 2).
 
-    T falls with every forward pass in training, T = max(minimum, temperature * exp(-rate * step));
-    the step is part of the state_dict. With ``hard`` the weights are 1 for the edge drawn and 0
-    elsewhere, with the gradient of the soft ones (straight-through). Outside training there is no
-    noise: ``hard`` then takes the largest score.
+    T = max(minimum, temperature * exp(-rate * step)) falls when `anneal` is called, once a training
+    step; the step is part of the state_dict. With ``hard`` the weights are 1 for the edge drawn and
+    0 elsewhere, with the gradient of the soft ones (straight-through). Outside training there is
+    no noise: ``hard`` then takes the largest score.
     """
 
     step: Tensor
@@ -196,13 +208,20 @@ class Gumbel(Normalizer):
         super().__init__()
         self.temperature = _positive("temperature", temperature)
         self.minimum = _positive("minimum", minimum)
-        if rate < 0:
+        if not 0 <= rate < math.inf:
             raise InputError(f"rate is {rate}; expected 0 or more, by which T falls per step")
         self.hard, self.rate = hard, rate
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
+    def anneal(self) -> None:
+        """Let the temperature fall by one step.
+
+        Not done by ``forward``, which may run twice for a step (activation checkpointing).
+        """
+        self.step += 1
+
     def current(self) -> Tensor:
-        """The temperature of the next pass, a scalar tensor."""
+        """The temperature now, a scalar tensor."""
         fallen = self.temperature * torch.exp(-self.rate * self.step)
         return fallen.clamp(min=min(self.minimum, self.temperature))
 
@@ -211,16 +230,16 @@ class Gumbel(Normalizer):
         soft = segment_softmax(graph, drawn)
         if not self.hard:
             return soft
-        largest = largest_scores(graph, drawn.detach(), 1).to(soft.dtype)
-        return largest - soft.detach() + soft
+        largest = largest_scores(graph, drawn.detach(), 1) & ~_masked(scores)
+        return largest.to(soft.dtype) - soft.detach() + soft
 
     def attend(
         self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Attended:
         if self.hard:
             return super().attend(graph, form, value, dropout, return_weights)
         drawn = Edgewise(self._draw(form.scores(graph)))
-        return fused(graph, drawn, value, dropout, return_weights)
+        return drawn.attend(graph, value, dropout, return_weights)
 
     def _draw(self, scores: Tensor) -> Tensor:
         temperature = self.current().to(scores.dtype)
@@ -228,9 +247,13 @@ class Gumbel(Normalizer):
             # -log of an exponential draw is a Gumbel draw.
             noise = torch.empty_like(scores).exponential_().log()
             scores = scores - noise
-            with torch.no_grad():
-                self.step += 1
         return scores / temperature
+
+    def extra_repr(self) -> str:
+        return (
+            f"temperature={self.temperature}, hard={self.hard}, minimum={self.minimum}, "
+            f"rate={self.rate}"
+        )
 
     def reset_parameters(self) -> None:
         self.step.zero_()
@@ -249,20 +272,29 @@ class Tanh(Normalizer):
     """tanh(s): signed weights between -1 and 1 (Bo et al. 2021, "Beyond Low-Frequency Information
     in Graph Convolutional Networks", eq. 8).
 
-    With ``symmetric_norm``, divided by sqrt(in-degree of i * out-degree of j), as FAGCN's eq. 7.
+    With ``symmetric_norm``, divided by sqrt(in-degree of i * out-degree of j), as FAGCN's eq. 7;
+    masked edges do not count.
     """
 
     def __init__(self, symmetric_norm: bool = False) -> None:
         super().__init__()
         self.symmetric_norm = symmetric_norm
 
+    def extra_repr(self) -> str:
+        return f"symmetric_norm={self.symmetric_norm}"
+
     def forward(self, graph: Graph, scores: Tensor) -> Tensor:
-        weights = torch.tanh(scores).masked_fill(_masked(scores), 0)
+        masked = _masked(scores)
+        weights = torch.tanh(scores).masked_fill(masked, 0)
         if not self.symmetric_norm:
             return weights
-        source, target = graph.edge_index
-        scale = graph.out_degree[source].rsqrt() * graph.in_degree[target].rsqrt()
-        return weights * scale.to(weights.dtype).unsqueeze(1)
+        scale = torch.ones_like(scores)
+        for end, count in zip(graph.edge_index, (graph.num_src, graph.num_dst), strict=True):
+            degree = weights.new_zeros((count, weights.size(1))).index_add(
+                0, end, (~masked).to(weights.dtype)
+            )
+            scale = scale * degree.clamp(min=1).rsqrt()[end]
+        return weights * scale
 
 
 @NORMALIZERS.add("uniform")
@@ -274,13 +306,13 @@ class Uniform(Normalizer):
 
     def attend(
         self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> Attended:
         # Only scores that were given edge by edge can hold a mask.
         if isinstance(form, Edgewise):
             even: Form = Edgewise(_silent(form.given))
         else:
             even = Additive(value.new_zeros(value.shape[:2]))
-        return fused(graph, even, value, dropout, return_weights)
+        return even.attend(graph, value, dropout, return_weights)
 
 
 def _masked(scores: Tensor) -> Tensor:
@@ -292,6 +324,6 @@ def _silent(scores: Tensor) -> Tensor:
 
 
 def _positive(name: str, value: float) -> float:
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise InputError(f"{name} is {value}; expected a number above 0")
     return value

@@ -2,11 +2,12 @@
 
 A score of your own is one class: derive from `Score`, make parameters in ``setup``, say in
 ``forward`` which of the forms (`gat.nn.forms`) the score comes down to, and name it with
-``@SCORES.add("name")`` if you want a name. Whatever fits no form is worked out to scores [E, H] and
-given as `Edgewise`. q_i, k_j: query of the target and key of the source, [H, C] each; e: the edge's
+``@SCORES.add("name")`` if you want a name. Of a score that fits no form, give the numbers [E, H].
+q_i, k_j: query of the target and key of the source, [H, C] each; e: the edge's
 features projected, [H, C].
 """
 
+import math
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import ClassVar
@@ -23,6 +24,7 @@ from gat.nn.forms import Additive, Dot, Edgewise, Form, Hidden
 from gat.nn.head_scores import head_scores
 from gat.nn.registry import Registry
 from gat.ops import additive_scores, dot_scores
+from gat.ops.precision import wide
 
 __all__ = [
     "SCORES",
@@ -45,6 +47,8 @@ class Score(nn.Module, ABC):
     """
 
     share: ClassVar[str] = "none"
+    # Whether its form is `Hidden`, which a layer with update_edges needs.
+    has_hidden: ClassVar[bool] = False
     heads: int = 0
 
     def attach(self, heads: int, channels: int, takes_edges: bool) -> None:
@@ -62,8 +66,12 @@ class Score(nn.Module, ABC):
         """Make the parameters; takes_edges: whether ``forward`` will be given edge features."""
 
     @abstractmethod
-    def forward(self, graph: Graph, query: Tensor, key: Tensor, edge: EdgeFeatures | None) -> Form:
-        """The score of every edge. query [num_dst, H, C], key [num_src, H, C].
+    def forward(
+        self, graph: Graph, query: Tensor, key: Tensor, edge: EdgeFeatures | None
+    ) -> Form | Tensor:
+        """The score of every edge: a form, or numbers [E, H] in listed order.
+
+        query [num_dst, H, C], key [num_src, H, C].
 
         H is the layer's heads or, for a batch of features on one graph, a multiple of them: see
         `spread`.
@@ -125,6 +133,7 @@ class GATv2Score(Score):
     """
 
     share = "key_value"
+    has_hidden = True
 
     def __init__(self, negative_slope: float = 0.2) -> None:
         super().__init__()
@@ -149,9 +158,14 @@ class MLPScore(Score):
     normalisation, Salimans and Kingma 2016, eq. 2); g starts at 1 / sqrt(C).
     """
 
+    has_hidden = True
+
     def __init__(self, normalized: bool = False) -> None:
         super().__init__()
         self.normalized = normalized
+
+    def extra_repr(self) -> str:
+        return f"normalized={self.normalized}"
 
     def setup(self, heads: int, channels: int, takes_edges: bool) -> None:
         self.v = nn.Parameter(torch.empty(heads, channels))
@@ -191,7 +205,12 @@ class DotScore(Score):
         super().__init__()
         if isinstance(scale, str) and scale not in ("inverse_root", "learned"):
             raise InputError(f"scale is {scale!r}; expected a number, 'inverse_root' or 'learned'")
+        if not isinstance(scale, str) and not math.isfinite(scale):
+            raise InputError(f"scale is {scale}; expected a finite number")
         self.scale = scale
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale!r}"
 
     def setup(self, heads: int, channels: int, takes_edges: bool) -> None:
         learned = self.scale == "learned"
@@ -240,8 +259,7 @@ class CosineScore(Score):
         self.att_edge = nn.Parameter(torch.empty(heads, channels)) if takes_edges else None
 
     def forward(self, graph: Graph, query: Tensor, key: Tensor, edge: EdgeFeatures | None) -> Form:
-        turned = F.normalize(query, dim=-1) * self.spread(self.beta, query)
-        form = Dot(turned, F.normalize(key, dim=-1))
+        form = Dot(_unit(query) * self.spread(self.beta, query), _unit(key))
         if edge is None:
             return form
         assert self.att_edge is not None
@@ -268,6 +286,9 @@ class SuperGATScore(AdditiveScore):
             raise InputError(f"kind is {kind!r}; expected 'MX' or 'SD'")
         self.kind = kind
 
+    def extra_repr(self) -> str:
+        return f"kind={self.kind!r}"
+
     def setup(self, heads: int, channels: int, takes_edges: bool) -> None:
         if self.kind == "MX":
             super().setup(heads, channels, takes_edges)
@@ -284,3 +305,9 @@ class SuperGATScore(AdditiveScore):
 
 
 SCORES.add("supergat_sd")(partial(SuperGATScore, kind="SD"))
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Rows of length 1; those shorter than 1e-6 stay shorter, or derivatives would overflow."""
+    square = wide(rows).square().sum(dim=-1, keepdim=True)
+    return (rows * square.clamp(min=1e-12).rsqrt()).to(rows.dtype)

@@ -184,7 +184,10 @@ def test_a_bias_on_the_scores_moves_the_weights_of_its_head():
     bias = torch.randn(edge_index.size(1), 2).double()
     _, (edges, plain) = layer(x, edge_index, return_attention_weights=True)
     _, (_, moved) = layer(x, edge_index, score_bias=bias, return_attention_weights=True)
-    listed = torch.cat([bias[edge_index[0] != edge_index[1]], torch.zeros(31, 2).double()])
+    loops = torch.zeros(31, 2).double()
+    for e in reversed((edge_index[0] == edge_index[1]).nonzero().squeeze(1).tolist()):
+        loops[edge_index[0, e]] = bias[e]  # the first of a node's own loops stands for them
+    listed = torch.cat([bias[edge_index[0] != edge_index[1]], loops])
     expected = plain * listed.exp()
     expected = expected / torch.zeros(31, 2).double().index_add(0, edges[1], expected)[edges[1]]
     torch.testing.assert_close(moved, expected)
@@ -224,8 +227,7 @@ def test_updated_edge_features_are_the_hidden_layer_in_the_callers_order(score):
         query = query + layer.score.b.flatten()
     total = query[edge_index[1]] + key[edge_index[0]] + edge_attr @ layer.lin_edge.weight.t()
     hidden = torch.tanh(total) if score != "gatv2" else torch.nn.functional.leaky_relu(total, 0.2)
-    own = edge_index[0] != edge_index[1]
-    torch.testing.assert_close(edges[own], hidden[own])
+    torch.testing.assert_close(edges, hidden)
     following = layer_of(10, 5, 2, edge_dim=10)
     assert following(torch.randn(31, 10).double(), edge_index, edges).shape == (31, 10)
 
@@ -334,11 +336,85 @@ def test_other_aggregations_and_a_subclass_with_a_message_of_its_own():
     assert (highest(x, edge_index) != layer(x, edge_index)).any()
 
 
+def test_a_masked_loop_of_the_callers_is_masked():
+    edge_index = torch.tensor([[0, 1, 1], [0, 0, 1]])
+    layer = layer_of(6, 5, add_self_loops=True)
+    mask = torch.tensor([False, True, True])
+    x = torch.randn(3, 6).double()
+    _, (edges, weights) = layer(x, edge_index, mask=mask, return_attention_weights=True)
+    by_edge = dict(zip(map(tuple, edges.t().tolist()), weights.flatten().tolist(), strict=True))
+    assert by_edge == {(1, 0): 1.0, (0, 0): 0.0, (1, 1): 1.0, (2, 2): 1.0}
+
+
+def test_a_hard_draw_takes_no_masked_edge():
+    edge_index, x, _, _ = features("random")
+    layer = layer_of(6, 5, normalizer=Gumbel(hard=True), bias=False)
+    mask = edge_index[1] != 0
+    for training in (True, False):
+        out, (_, weights) = layer.train(training)(
+            x, edge_index, mask=mask, return_attention_weights=True
+        )
+        assert (weights[~mask] == 0).all()
+        assert (out[0] == 0).all()
+
+
+def test_the_edge_projections_own_code_is_called():
+    edge_index, x, edge_attr, _ = features("random")
+    layer = layer_of(6, 5, 2, edge_dim=EDGE_DIM)
+    expected = layer(x, edge_index, edge_attr)
+    called = []
+    layer.lin_edge.register_forward_hook(lambda *given: called.append(1))
+    torch.testing.assert_close(layer(x, edge_index, edge_attr), expected)
+    assert called
+    batch = torch.stack([x, 2 * x])
+    torch.testing.assert_close(layer(batch, edge_index, edge_attr)[0], expected)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_edge_features_held_by_a_sparse_matrix():
+    edge_index = torch.unique(GRAPHS["random"][0].flip(0), dim=1).flip(0)
+    x, values = torch.randn(31, 6).double(), torch.randn(edge_index.size(1), 1).double()
+    layer = layer_of(6, 5, edge_dim=1)
+    held = torch.sparse_coo_tensor(edge_index.flip(0), values, (31, 31, 1), is_coalesced=True)
+    torch.testing.assert_close(layer(x, held), layer(x, edge_index, values))
+
+
+def test_zero_features_have_finite_second_derivatives_of_their_cosine():
+    edge_index, x, _, _ = features("random")
+    layer = layer_of(6, 5, score="cosine")
+    zeros = torch.zeros_like(x).requires_grad_()
+    (grad,) = torch.autograd.grad(layer(zeros, edge_index).sum(), zeros, create_graph=True)
+    (second,) = torch.autograd.grad(grad.square().sum(), zeros)
+    assert second.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_bias_of_another_dtype_changes_none(dtype):
+    edge_index, x, _, _ = features("random")
+    layer = AttentionConv(6, 5, normalizer="entmax").to(dtype)
+    with torch.no_grad():
+        layer.normalizer.raw.fill_(-12)
+    out = layer(x.to(dtype), edge_index, score_bias=torch.zeros(211))
+    assert out.dtype is dtype
+    assert out.isfinite().all()
+
+
+def test_parts_are_shown_with_their_options():
+    layer = AttentionConv(6, 5, score="scaled_dot", normalizer="topk")
+    shown = "score=DotScore(scale='inverse_root'), normalizer=TopK(k=8, temperature=1.0)"
+    assert repr(layer) == f"AttentionConv(6, 5, heads=1, {shown})"
+
+
 def test_sizes_left_open_are_learned_from_the_first_input():
     edge_index, x, _, _ = features("random")
     layer = AttentionConv(-1, 5, 2, score="scaled_dot", residual="linear").double()
     assert layer(x, edge_index).shape == (31, 10)
     assert layer.lin_query.weight.shape == (10, 6)
+    layer = AttentionConv((-1, -1), 5, 2, edge_dim=-1).double()
+    edge_attr = torch.randn(211, 4).double()
+    first = layer((x, x[:, :3]), edge_index, edge_attr)
+    torch.testing.assert_close(layer((x, x[:, :3]), edge_index, edge_attr), first)
+    assert layer.lin_edge.weight.shape == (10, 4)
 
 
 def test_weights_are_dropped_in_training_only():
@@ -365,6 +441,10 @@ def test_weights_are_dropped_in_training_only():
         ({"gate": "residual"}, "set residual='linear' too"),
         ({"residual": "identity"}, "the targets have 6 and the layer gives 5"),
         ({"share": "key"}, "share is 'key'; expected one of None, 'all'"),
+        ({"residual": 1}, "residual is 1; expected one of False, True"),
+        ({"edge_in": "keys"}, "edge_in is 'keys'; expected 'score', 'value'"),
+        ({"update_edges": True}, "update_edges gives the hidden layer of the score, which this"),
+        ({"aggr": ["add", "max"]}, r"aggr is \['add', 'max'\]; expected the name of one"),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_words(options, message):
@@ -379,22 +459,28 @@ def test_bad_inputs_are_refused_in_words():
         layer(x, edge_index)
     with pytest.raises(InputError, match=r"edge_attr has shape \[211, 2\]; expected .* \[211, 3\]"):
         layer(x, edge_index, edge_attr[:, :2])
-    with pytest.raises(InputError, match="update_edges gives the hidden layer of the score"):
-        layer_of(6, 5, update_edges=True)(x, edge_index)
     plain = layer_of(6, 5, 2)
     with pytest.raises(InputError, match="made without edge_dim and called with edge_attr"):
         plain(x, edge_index, edge_attr)
-    with pytest.raises(ArgumentTypeError, match=r"mask has dtype torch\.float32; expected torch"):
+    with pytest.raises(ArgumentTypeError, match=r"mask is a tensor of torch\.float32; ex"):
         plain(x, edge_index, mask=torch.ones(211))
-    with pytest.raises(InputError, match=r"score_bias has shape \[211, 3\]; expected \[E\] or"):
+    with pytest.raises(InputError, match=r"score_bias has shape \[211, 3\]; expected one"):
         plain(x, edge_index, score_bias=torch.ones(211, 3))
+    with pytest.raises(InputError, match=r"mask has shape \[5\]; expected .* \[211\]"):
+        plain(x, edge_index, mask=torch.ones(5).bool())
+    with pytest.raises(ArgumentTypeError, match=r"score_bias is \[1\.0\]; expected a floating"):
+        plain(x, edge_index, score_bias=[1.0])
+    with pytest.raises(ArgumentTypeError, match=r"edge_attr has dtype torch\.int64"):
+        layer(x, edge_index, edge_attr.long())
+    with pytest.raises(InputError, match="the targets have 6 and the layer gives 5"):
+        AttentionConv(-1, 5, residual="identity").double()(x, edge_index)
     with pytest.raises(
         ArgumentTypeError, match=r"expected a name .* or an object of a class derived"
     ):
         AttentionConv(6, 5, score=3)
-    score = layer.score
-    with pytest.raises(InputError, match="belongs to a layer already"):
-        AttentionConv(6, 5, 2, score=score)
+    for part in ("score", "normalizer"):
+        with pytest.raises(InputError, match="belongs to a layer already"):
+            AttentionConv(6, 5, 2, **{part: getattr(layer, part)})
 
 
 def test_gumbel_falls_with_training_and_hard_draws_take_one_edge():
@@ -409,6 +495,7 @@ def test_gumbel_falls_with_training_and_hard_draws_take_one_edge():
         assert set(taken.flatten().tolist()) <= {0.0, 1.0}
         out.sum().backward()
         assert layer.score.att_src.grad.abs().sum() > 0
+        gumbel.anneal()
     assert temperatures == pytest.approx([max(1.5, 2 * 2.718281828 ** (-k / 10)) for k in range(5)])
     assert layer.state_dict()["normalizer.step"] == 5
     assert torch.equal(layer.eval()(x, edge_index), layer(x, edge_index))

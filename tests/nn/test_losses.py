@@ -16,7 +16,7 @@ from gat.nn.losses import (
     attention_sparsity,
     edge_agreement,
 )
-from gat.ops import segment_softmax
+from gat.ops import dot_scores, segment_softmax
 from tests.graphs import GRAPHS
 
 HEADS = 3
@@ -197,11 +197,25 @@ def test_a_graph_its_edges_and_a_layers_return_say_the_same():
         batch = torch.stack([weights, weights.flip(1)])
         torch.testing.assert_close(loss(edges, batch), loss(edges, weights))
     scores = torch.randn(2, graph.num_edges, 3)
-    flat = scores.movedim(1, 0).flatten(1)
-    torch.testing.assert_close(edge_agreement(scores, labels), edge_agreement(flat, labels))
+    scores[1, 4] = -torch.inf
+    each = torch.stack([edge_agreement(one, labels) for one in scores])
+    torch.testing.assert_close(edge_agreement(scores, labels), each.mean())
 
 
-def test_edge_agreement_is_supergats_loss():
+@pytest.mark.parametrize("kind", ["MX", "SD"])
+def test_edge_agreement_is_supergats_loss(kind):
+    edge_index, num_nodes, _ = GRAPHS["random"]
+    layer = gat.nn.SuperGATConv(6, 5, heads=2, attention_type=kind, add_self_loops=False)
+    others, x = torch.randint(num_nodes, (2, 40)), torch.randn(num_nodes, 6)
+    layer(x, edge_index, neg_edge_index=others)
+    value = layer.lin(x).view(-1, 2, 5)
+    graph = Graph.from_edge_index(torch.cat([edge_index, others], dim=1), num_nodes)
+    scores = dot_scores(graph, value, value, scale=1.0 if kind == "MX" else None)
+    labels = torch.arange(graph.num_edges) < edge_index.size(1)
+    torch.testing.assert_close(edge_agreement(scores, labels), layer.get_attention_loss())
+
+
+def test_edge_agreement_is_binary_cross_entropy_of_the_mean_score():
     scores, labels = torch.randn(9, HEADS), torch.tensor([1, 1, 0, 1, 0, 0, 0, 1, 1.0])
     likely = scores.mean(dim=1).sigmoid()
     expected = -(labels * likely.log() + (1 - labels) * (1 - likely).log()).mean()

@@ -184,7 +184,12 @@ def test_tanh_with_fagcns_degrees():
     source, target = on.edge_index
     degrees = (on.out_degree[source] * on.in_degree[target]).double().sqrt()
     expected = scores.tanh() / degrees.unsqueeze(1)
-    torch.testing.assert_close(made(Tanh(symmetric_norm=True))(on, scores), expected)
+    normalizer = made(Tanh(symmetric_norm=True))
+    torch.testing.assert_close(normalizer(on, scores), expected)
+    kept = torch.arange(on.num_edges) % 3 > 0
+    rest = Graph.from_edge_index(on.edge_index[:, kept], 31)
+    masked = scores.masked_fill(~kept.unsqueeze(1), -torch.inf)
+    torch.testing.assert_close(normalizer(on, masked)[kept], normalizer(rest, scores[kept]))
 
 
 def test_uniform_and_sigmoid_leave_masked_edges_out():
@@ -204,6 +209,9 @@ def test_uniform_and_sigmoid_leave_masked_edges_out():
         (lambda: Entmax(1.0), "alpha is 1.0; expected a number between 1.001 and 2 where it"),
         (lambda: Entmax(0.5, learned=False), "alpha is 0.5; expected a number above 1"),
         (lambda: TopK(0), "k is 0; expected 1 or more edges per target"),
+        (lambda: TopK(2.5), "k is 2.5; expected 1 or more edges per target"),
+        (lambda: Softmax(float("inf")), "temperature is inf; expected a number above 0"),
+        (lambda: Gumbel(rate=float("nan")), "rate is nan; expected 0 or more"),
         (lambda: Gumbel(rate=-1), "rate is -1; expected 0 or more"),
     ],
 )

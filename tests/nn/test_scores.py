@@ -9,7 +9,7 @@ from torch import nn
 
 from gat.errors import InputError
 from gat.nn import AttentionConv
-from gat.nn.forms import Dot, Edgewise
+from gat.nn.forms import Dot
 from gat.nn.scores import SCORES, DotScore, Score, SuperGATScore
 from tests.graphs import GRAPHS
 from tests.nn.twins import EDGE_DIM
@@ -101,7 +101,7 @@ def test_a_score_of_ones_own_is_one_class():
         def forward(self, graph, query, key, edge):
             inner = Dot(2 * query, key).scores(graph)
             square = key.square().sum(-1)[graph.edge_index[0]]
-            return Edgewise(self.spread(self.g, query).squeeze(1) * (inner - square))
+            return self.spread(self.g, query).squeeze(1) * (inner - square)
 
     SCORES.add("distance of a test")(Distance)
     try:
