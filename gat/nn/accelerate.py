@@ -108,7 +108,7 @@ def accelerate(model: nn.Module) -> AccelerateReport:
     for name, module in _modules(model):
         note = LayerNote(name, type(module).__name__)
         twin = twins.get(type(module))
-        if isinstance(module, tuple(filter(None, twins.values()))):
+        if isinstance(module, tuple(twins.values())):
             already.append(note)
         elif why := _why_left(module, twins):
             left.append(LayerNote(name, _class_name(module), why))
@@ -151,18 +151,18 @@ def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return model.named_modules()
 
 
-def _twins() -> dict[type, type | None]:
-    """PyG's classes, and ours of the same name; None for one that `gat.nn` does not have."""
-    return {getattr(pyg, name): getattr(gat.nn, name, None) for name in TWINS}
+def _twins() -> dict[type, type]:
+    """PyG's classes, and ours of the same name."""
+    return {getattr(pyg, name): getattr(gat.nn, name) for name in TWINS}
 
 
-def _why_left(module: nn.Module, twins: dict[type, type | None]) -> str:
+def _why_left(module: nn.Module, twins: dict[type, type]) -> str:
     """Why an attention layer stays as it is; "" for one that need not, and for other modules."""
     if isinstance(module, torch.jit.ScriptModule):
         known = _class_name(module) in (*TWINS, *OTHERS)
         return "its code was fixed by torch.jit" if known else ""
     if type(module) in twins:
-        return _why_not(module, twins[type(module)])
+        return _why_not(module)
     for base in type(module).__mro__:
         if base in twins:
             return f"a subclass of {base.__name__}, which may have code of its own"
@@ -172,10 +172,8 @@ def _why_left(module: nn.Module, twins: dict[type, type | None]) -> str:
     return ""
 
 
-def _why_not(module: nn.Module, twin: type | None) -> str:
+def _why_not(module: nn.Module) -> str:
     """Why a layer of one of PyG's own classes stays; "" if nothing stands against it."""
-    if twin is None:
-        return "gat.nn has no layer of that name"
     replaced = [name for name in ("forward", *STEPS, *GENERATED) if _is_replaced(module, name)]
     if replaced:
         return f"its `{replaced[0]}` was replaced on the instance"

@@ -10,7 +10,7 @@ from torch_geometric.typing import OptPairTensor, OptTensor
 from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.features import is_plain_linear, project
 from gat.nn.gat_layers import AttentionMixin
-from gat.nn.head_scores import head_scores
+from gat.nn.head_scores import end_scores
 from gat.nn.pyg import check_features, extend_signature
 from gat.ops import additive_attention
 from gat.ops.precision import result_dtype
@@ -58,7 +58,8 @@ class GATConv(AttentionMixin, pyg.GATConv):
         residual = None if self.res is None or x_dst is None else project(self.res, x_dst)
         batch = batch_size(x_src)
         src, dst = self._project(x_src, x_dst)
-        score_src, score_dst = self._scores(src, dst, batch)
+        att_src, att_dst = repeat_heads(self.att_src, batch), repeat_heads(self.att_dst, batch)
+        score_src, score_dst = end_scores(src, dst, att_src, att_dst)
         edge = self._edge_inputs(graph, edge_index, edge_attr)
         result = additive_attention(
             graph,
@@ -71,17 +72,6 @@ class GATConv(AttentionMixin, pyg.GATConv):
             return_weights=bool(return_attention_weights),
         )
         return self._finish(graph, edge_index, result, residual, batch)
-
-    def _scores(
-        self, src: Tensor, dst: Tensor | None, batch: int | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """What source and target add to an edge's score, [., H] each."""
-        att_src, att_dst = repeat_heads(self.att_src, batch), repeat_heads(self.att_dst, batch)
-        if dst is src:
-            score_src, score_dst = head_scores(src, att_src, att_dst)
-            return score_src, score_dst
-        (score_src,) = head_scores(src, att_src)
-        return score_src, None if dst is None else head_scores(dst, att_dst)[0]
 
     def _edge_scores(self, edge_attr: Tensor) -> Tensor:
         """What edge features [E, D] add to the scores, [E, H].

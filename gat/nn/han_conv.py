@@ -13,7 +13,7 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
 from gat.nn.features import project
-from gat.nn.head_scores import head_scores
+from gat.nn.head_scores import end_scores
 from gat.nn.pyg import DropIn, check_features
 from gat.ops import additive_attention
 
@@ -93,10 +93,12 @@ class HANConv(DropIn, pyg.HANConv):
         # Their nodes stand in the first dimension, which `_graph` expects in the last but one.
         graph = self._graph(edges, src.flatten(1), dst.flatten(1))
         name = "__".join(edge_type)
+        att_src = repeat_heads(self.lin_src[name], batch)
+        att_dst = repeat_heads(self.lin_dst[name], batch)
         result = additive_attention(
             graph,
             src,
-            *self._scores(src, dst, self.lin_src[name], self.lin_dst[name], batch),
+            *end_scores(src, dst, att_src, att_dst),
             negative_slope=self.negative_slope,
             dropout=self.dropout if self.training else 0.0,
             return_weights=returns,
@@ -104,15 +106,6 @@ class HANConv(DropIn, pyg.HANConv):
         out, weights = (result, None) if isinstance(result, Tensor) else result
         out = F.relu(split_batch(out, batch).flatten(-2))
         return out, None if weights is None else self._with_weights(graph, edges, weights, batch)
-
-    def _scores(
-        self, src: Tensor, dst: Tensor, att_src: Tensor, att_dst: Tensor, batch: int | None
-    ) -> list[Tensor]:
-        """What source and target add to an edge's score, [., H] each."""
-        att_src, att_dst = repeat_heads(att_src, batch), repeat_heads(att_dst, batch)
-        if dst is src:
-            return head_scores(src, att_src, att_dst)
-        return [*head_scores(src, att_src), *head_scores(dst, att_dst)]
 
     def _group(self, outs: list[Tensor], batch: int | None) -> tuple[Tensor | None, Tensor | None]:
         """The edge types' outputs [N, F] weighted by attention over types, and the weights [T]."""

@@ -13,7 +13,19 @@ from gat.ops.precision import result_dtype
 from gat.ops.registration import is_batched, is_plain
 from gat.ops.second_order import gradients
 
-__all__ = ["head_scores"]
+__all__ = ["end_scores", "head_scores"]
+
+
+def end_scores(
+    src: Tensor, dst: Tensor | None, att_src: Tensor, att_dst: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """What source and target add to an edge's score: src and dst [., H, C] times vectors
+    [1, H, C], [., H] each. None for a dst of None; one visit where dst is src."""
+    if dst is src:
+        score_src, score_dst = head_scores(src, att_src, att_dst)
+        return score_src, score_dst
+    (score_src,) = head_scores(src, att_src)
+    return score_src, None if dst is None else head_scores(dst, att_dst)[0]
 
 
 def head_scores(projected: Tensor, *vectors: Tensor) -> list[Tensor]:

@@ -21,7 +21,7 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.edge_features import EdgeFeatures
 from gat.nn.forms import Additive, Dot, Edgewise, Form, Hidden
-from gat.nn.head_scores import head_scores
+from gat.nn.head_scores import end_scores
 from gat.nn.registry import Registry
 from gat.ops import additive_scores, dot_scores
 from gat.ops.precision import wide
@@ -116,10 +116,8 @@ class AdditiveScore(Score):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """What source, target and edge add: [num_src, H], [num_dst, H], [E, H] or None."""
         att_src, att_dst = (self.spread(a, key).unsqueeze(0) for a in (self.att_src, self.att_dst))
-        if query is key:
-            src, dst = head_scores(key, att_src, att_dst)
-        else:
-            (src,), (dst,) = head_scores(key, att_src), head_scores(query, att_dst)
+        src, dst = end_scores(key, query, att_src, att_dst)
+        assert dst is not None
         if edge is None:
             return src, dst, None
         assert self.att_edge is not None
