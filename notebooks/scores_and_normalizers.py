@@ -119,11 +119,13 @@ def draw(axes: plt.Axes, weights: torch.Tensor) -> None:
     strength = (weights / weights.max()).tolist()
     looked_at = [(s, j) for s, j in zip(strength, neighbours, strict=True) if s > 0]
     for s, j in sorted(looked_at):
-        style = {"linewidth": 0.4 + 3 * s, "color": plt.cm.viridis_r(0.15 + 0.85 * s)}
+        colour, width = plt.cm.viridis_r(0.15 + 0.85 * s), 0.4 + 3 * s
         if j == NODE:
-            axes.add_patch(plt.Circle(place[NODE], 0.12, fill=False, **style))
+            axes.scatter(
+                *place[NODE], s=160, facecolors="none", edgecolors=colour, linewidths=width
+            )
         else:
-            axes.plot(*zip(place[j], place[NODE], strict=True), **style)
+            axes.plot(*zip(place[j], place[NODE], strict=True), color=colour, linewidth=width)
     nx.draw_networkx_nodes(
         club, place, ax=axes, node_size=22, node_color=colours, edgecolors="black", linewidths=0.4
     ).set_zorder(3)
