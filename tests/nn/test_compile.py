@@ -168,6 +168,21 @@ def test_rgat_network_compiles_in_one_piece_and_exports(mechanism):
     torch.testing.assert_close(program.module()(x, edge_index, edge_type), outs[1])
 
 
+@pytest.mark.parametrize(
+    ("score", "normalizer"),
+    [("additive", "topk"), ("gatv2", "entmax"), ("supergat_mx", "tanh"), ("scaled_dot", "softmax")],
+)
+def test_attention_conv_compiles_in_one_piece_and_exports(score, normalizer):
+    options = {"heads": 2, "edge_dim": EDGE_DIM, "add_self_loops": True, "residual": True}
+    layer = gat.nn.AttentionConv(6, 5, score=score, normalizer=normalizer, **options)
+    run = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    for graph in ("random", "loops_and_duplicates"):
+        given = inputs(graph)
+        torch.testing.assert_close(results(run, layer, *given), results(layer, layer, *given))
+    program = torch.export.export(layer, given)
+    torch.testing.assert_close(program.module()(*given), layer(*given))
+
+
 def test_han_network_compiles_in_one_piece():
     kinds = (["a", "b"], [("a", "x", "b"), ("b", "y", "a"), ("a", "z", "a")])
     first = gat.nn.HANConv({"a": 6, "b": 4}, 8, kinds, heads=2)

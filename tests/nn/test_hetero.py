@@ -13,8 +13,9 @@ from gat.graph import Graph
 from gat.nn.hetero_conv import HeteroConv
 from gat.nn.rgat_conv import RGATConv
 
-# Layers that take a pair of node sets: further ones by name.
-NAMES = [name for name in ("GATConv", "GATv2Conv", "TransformerConv") if hasattr(gat.nn, name)]
+# Layers that take a pair of node sets, and those that take one.
+NAMES = ["GATConv", "GATv2Conv", "TransformerConv"]
+ALONE = {"SuperGATConv": {"in_channels": 6, "out_channels": 6}, "AGNNConv": {}}
 OPTIONS = {name: {"add_self_loops": False} for name in ("GATConv", "GATv2Conv")}
 EDGE_DIM = 2
 SIZES = {"author": 11, "paper": 31}
@@ -184,3 +185,44 @@ def test_a_relational_layer_on_the_homogeneous_form_of_the_graph():
     ours = RGATConv(6, 5, 3, heads=2).double()
     ours.load_state_dict(theirs.state_dict())
     torch.testing.assert_close(ours(x, edge_index, edge_type), theirs(x, edge_index, edge_type))
+
+
+class Alone(torch.nn.Module):
+    """A layer that takes one set of nodes, then a linear one."""
+
+    def __init__(self, layers, name):
+        super().__init__()
+        self.conv = getattr(layers, name)(**ALONE[name])
+        self.linear = torch.nn.Linear(6, 3)
+
+    def forward(self, x, edge_index):
+        return self.linear(self.conv(x, edge_index))
+
+
+@pytest.mark.parametrize("wrapper", ["HeteroConv", "to_hetero"])
+@pytest.mark.parametrize("name", ALONE)
+def test_layers_of_one_set_of_nodes_between_nodes_of_one_type(name, wrapper):
+    types = [("paper", "cites", "paper"), ("paper", "like", "paper")]
+    x_dict, edges, _ = inputs()
+    x_dict = {"paper": x_dict["paper"]}
+    edges = {types[0]: edges[types[0]], types[1]: edges[types[0]].flip(0)[:, ::2]}
+    results, modules = [], []
+    for layers in (pyg, gat.nn):
+        if wrapper == "to_hetero":
+            module = to_hetero(Alone(layers, name), (["paper"], types))
+        else:
+            made = {each: getattr(layers, name)(**ALONE[name]) for each in types}
+            module = layers.HeteroConv(made)
+        modules.append(module.double().eval())
+        modules[-1].load_state_dict(modules[0].state_dict())
+        results.append(outputs_and_gradients(module, x_dict, edges))
+    torch.testing.assert_close(results[1], results[0])
+    if wrapper == "HeteroConv":
+        asked = dict.fromkeys(types, True)
+        out, weights = modules[1](x_dict, edges, return_attention_weights_dict=asked)
+        torch.testing.assert_close(out, results[1][0])
+        for (src_dst, each), given in zip(weights.values(), edges.values(), strict=True):
+            own = given[0] != given[1]
+            assert torch.equal(src_dst[:, : int(own.sum())], given[:, own])
+            total = torch.zeros(31, 1).double().index_add(0, src_dst[1], each)
+            torch.testing.assert_close(total, torch.ones_like(total))
