@@ -143,10 +143,10 @@ TARGETS: dict[str, Target] = {
             LessMemory(10, peer="accelerated"),
         ),
         note="Two runs gave 3.9 and 4.6 times with freed memory kept, 9.9 and 10.5 under the "
-        "default malloc; a third of the accelerated step is the projections' matrix products, which are "
-        "PyG's too. What it holds is mostly three layers' values, sums and activations [N, 128], "
-        "which both need, and the sorted graph; PyG's [E, 128] tensors come on top of the former, "
-        "so the more edges a node has the more is saved.",
+        "default malloc; a third of the accelerated step is the projections' matrix products, "
+        "which are PyG's too. What it holds is mostly three layers' values, sums and activations "
+        "[N, 128], which both need, and the sorted graph; PyG's [E, 128] tensors come on top of "
+        "the former, so the more edges a node has the more is saved.",
     ),
     "entmax15-gatv2": _conv(
         ConvShape(score="gatv2", normalizer="entmax15", fraction=0.4),

@@ -174,10 +174,11 @@ def test_rgat_network_compiles_in_one_piece_and_exports(mechanism):
 )
 def test_attention_conv_compiles_in_one_piece_and_exports(score, normalizer):
     options = {"heads": 2, "edge_dim": EDGE_DIM, "add_self_loops": True, "residual": True}
-    layer = gat.nn.AttentionConv(6, 5, score=score, normalizer=normalizer, **options)
+    layer = gat.nn.AttentionConv(6, 5, score=score, normalizer=normalizer, **options).double()
     run = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
     for graph in ("random", "loops_and_duplicates"):
-        given = inputs(graph)
+        x, edge_index, edge_attr = inputs(graph)
+        given = x.double(), edge_index, edge_attr.double()
         torch.testing.assert_close(results(run, layer, *given), results(layer, layer, *given))
     program = torch.export.export(layer, given)
     torch.testing.assert_close(program.module()(*given), layer(*given))
