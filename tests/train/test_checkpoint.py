@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent (faults.md 29-33)."""
+"""Checkpoints: whole or absent."""
 
 import errno
 import hashlib

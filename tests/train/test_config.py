@@ -1,4 +1,4 @@
-"""TrainConfig: what it refuses, in which words (faults.md 40), and what survives a file."""
+"""TrainConfig: what it refuses, in which words, and what survives a file."""
 
 import inspect
 import json

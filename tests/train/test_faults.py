@@ -1,4 +1,4 @@
-"""What training refuses and what a fault leaves behind (faults.md 15-20, 33, 35)."""
+"""What training refuses and what a fault leaves behind."""
 
 import json
 from collections.abc import Callable

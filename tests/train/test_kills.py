@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: while saving (faults.md 32) and while training (issue: 20 times).
+"""SIGKILL at random moments: while saving and while training.
 
 Each test runs one process that imports everything and forks what is killed, so that a kill costs
 no import. That process never trains itself: autograd's threads do not survive a fork.

@@ -1,4 +1,4 @@
-"""A run interrupted and resumed equals the uninterrupted one, bit for bit (faults.md 34)."""
+"""A run interrupted and resumed equals the uninterrupted one, bit for bit."""
 
 import json
 import os
