@@ -1,4 +1,4 @@
-"""Hostile archives are refused before anything is written (fault 27)."""
+"""Hostile archives are refused before anything is written."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Malicious and damaged pickles: refused, and what they carry does not run (fault 28)."""
+"""Malicious and damaged pickles: refused, and what they carry does not run."""
 
 import os
 import pickle
