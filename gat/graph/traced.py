@@ -74,10 +74,6 @@ class TracedGraph(Graph):
         return CompactEdges(rowptr, col, number)
 
     @lazy
-    def transposed(self) -> Tensor:
-        return self._ask("by_source", self.by_target.col)[3]
-
-    @lazy
     def _looped(self) -> Graph:
         num_src, num_dst, flow, _ = self._options
         return TracedGraph(self._edges, num_src, num_dst, flow, True)

@@ -12,12 +12,12 @@ from gat.graph import Graph, graph_of
 from gat.nn.batched import batch_size, split_batch, split_heads
 from gat.nn.dropout import dropout as drop
 from gat.nn.edge_bias import edge_bias
-from gat.nn.edge_features import EdgeFeatures, LinearEdges, ProjectedEdges
+from gat.nn.edge_features import EdgeFeatures, edge_features
 from gat.nn.ending import Ending
-from gat.nn.features import is_plain_linear, project
+from gat.nn.features import project
 from gat.nn.forms import Edgewise, Form, Hidden
 from gat.nn.normalizers import NORMALIZERS, Normalizer
-from gat.nn.pyg import DropIn, check_features
+from gat.nn.pyg import DropIn, check_pair
 from gat.nn.registry import one_of
 from gat.nn.scores import SCORES, Score
 from gat.ops.dropout import check_probability
@@ -151,9 +151,7 @@ class AttentionConv(DropIn):
         (edges, weights [E', H]): the edges attended over, self-loops last, and the weights used,
         after dropout. Of a batch: [B, ...] each.
         """
-        x_src, x_dst = check_features(self, x)
-        if x_dst is None:
-            raise InputError("AttentionConv scores every target: x must be a tensor or a full pair")
+        x_src, x_dst = check_pair(self, x)
         graph = self._graph(edge_index, x_src, x_dst, size)
         projected = self._project(x_src, x_dst)
         asked = bool(return_attention_weights)
@@ -193,9 +191,9 @@ class AttentionConv(DropIn):
 
     def scores(self, x: Any, edge_index: Any, edge_attr: Tensor | None = None) -> Tensor:
         """The scores before they are normalised, [E', H] in the order of the weights' edges."""
-        x_src, x_dst = check_features(self, x)
-        if x_src.dim() == 3 or x_dst is None:
-            raise InputError("scores takes features [nodes, channels], or a full pair of them")
+        x_src, x_dst = check_pair(self, x)
+        if x_src.dim() == 3:
+            raise InputError("scores takes features [nodes, channels], or a pair of them")
         graph = self._graph(edge_index, x_src, x_dst)
         query, key, _ = self._project(x_src, x_dst)
         edge = self._edge_features(graph, self._given_features(edge_index, edge_attr))
@@ -234,7 +232,7 @@ class AttentionConv(DropIn):
         batch = None if x_dst is None else batch_size(x_dst)
         edge_attr = self._given_features(edge_index, edge_attr)
         edge = self._edge_features(graph, edge_attr, batch)
-        form = self._form(graph, query, key, edge)
+        form = scored = self._form(graph, query, key, edge)
         bias = edge_bias(graph, mask, score_bias, self.heads, query.dtype, batch)
         if bias is not None:
             form = Edgewise(form.scores(graph) + bias)
@@ -245,7 +243,7 @@ class AttentionConv(DropIn):
             out, weights = self._by_operators(graph, form, value, in_value, return_weights)
         answer: list[Any] = [self.ending(out, x_dst, batch)]
         if self.update_edges:
-            answer.append(self._hidden(graph, edge_index, query, key, edge_attr, batch))
+            answer.append(self._hidden(graph, scored, edge_index, query, key, edge_attr, batch))
         if return_weights:
             assert weights is not None
             answer.append(self._with_weights(graph, edge_index, weights, batch))
@@ -299,15 +297,12 @@ class AttentionConv(DropIn):
                 f"edge_attr has shape {list(edge_attr.shape)}; expected [E, edge_dim] = "
                 f"[{graph.num_caller_edges}, {self.edge_dim}]"
             )
-        if is_plain_linear(self.lin_edge):
-            weight = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
-            return LinearEdges(attr, weight, batch)
-        # Hooked, replaced, or not yet of a known size: it does what its own code says.
-        return ProjectedEdges(split_heads(self.lin_edge(attr), self.heads), batch)
+        return edge_features(self.lin_edge, attr, self.heads, batch)
 
     def _hidden(
         self,
         graph: Graph,
+        form: Form,
         edge_index: Any,
         query: Tensor,
         key: Tensor,
@@ -315,12 +310,12 @@ class AttentionConv(DropIn):
         batch: int | None,
     ) -> Tensor:
         """The score's hidden layer of each edge the caller passed, loops too: [E, H*C]."""
-        own = graph
         if graph.num_loops and not isinstance(edge_index, Graph):
-            own = graph_of(edge_index, (graph.num_src, graph.num_dst), flow=self.flow)
-        form = self._form(own, query, key, self._edge_features(own, edge_attr, batch))
+            # A loop that stands for the caller's has lost its features.
+            graph = graph_of(edge_index, (graph.num_src, graph.num_dst), flow=self.flow)
+            form = self._form(graph, query, key, self._edge_features(graph, edge_attr, batch))
         assert isinstance(form, Hidden)
-        return split_batch(own.to_caller(form.hidden(own)), batch).flatten(-2)
+        return split_batch(graph.to_caller(form.hidden(graph)), batch).flatten(-2)
 
     def __repr__(self) -> str:
         return (

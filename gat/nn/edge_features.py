@@ -4,13 +4,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gat.graph import Graph
-from gat.nn.batched import repeat_heads
+from gat.nn.batched import repeat_heads, split_heads
+from gat.nn.features import is_plain_linear
 from gat.ops import aggregate
+from gat.ops.precision import result_dtype
 
-__all__ = ["EdgeFeatures", "LinearEdges", "ProjectedEdges"]
+__all__ = ["EdgeFeatures", "edge_features"]
 
 
 class EdgeFeatures(ABC):
@@ -66,8 +68,12 @@ class LinearEdges(EdgeFeatures):
         return repeat_heads(projected.view(-1, heads, channels), self.batch)
 
     def against(self, vector: Tensor) -> Tensor:
-        folded = torch.einsum("hc,hcd->dh", vector, self.weight)
-        return repeat_heads(self.attr @ folded, self.batch)
+        folded = (self.weight * vector.unsqueeze(-1)).sum(1)
+        dtype = result_dtype(self.attr, folded)
+        # As elementwise products would be, also under autocast.
+        with torch.autocast(self.attr.device.type, enabled=False):
+            scores = self.attr.to(dtype) @ folded.to(dtype).t()
+        return repeat_heads(scores, self.batch)
 
     def summed(self, graph: Graph, weights: Tensor) -> Tensor:
         """The features are summed as they are, head by head, and projected after: [num_dst, H, D]
@@ -76,3 +82,17 @@ class LinearEdges(EdgeFeatures):
         sums = [aggregate(sources, each.contiguous(), attr) for each in weights.split(1, dim=1)]
         weight = repeat_heads(self.weight, self.batch, dim=0)
         return torch.einsum("nhd,hcd->nhc", torch.cat(sums, dim=1), weight)
+
+
+def edge_features(
+    lin: nn.Module, attr: Tensor, heads: int, batch: int | None = None
+) -> EdgeFeatures:
+    """Features attr [E, D] in listed order and the layer that projects them to [E, H*C].
+
+    What is more than a product (hooked, replaced, with a bias, or not yet of a known size) does
+    what its own code says.
+    """
+    if not is_plain_linear(lin) or lin.bias is not None:
+        return ProjectedEdges(split_heads(lin(attr), heads), batch)
+    weight: Tensor = lin.weight
+    return LinearEdges(attr, weight.unflatten(0, (heads, weight.size(0) // heads)), batch)

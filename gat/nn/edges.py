@@ -10,7 +10,7 @@ from torch_geometric.utils import is_torch_sparse_tensor
 from gat.errors import InputError
 from gat.graph import Graph
 
-__all__ = ["as_csr", "check_size", "known_targets", "stored_features"]
+__all__ = ["as_csr", "check_size", "known_targets", "stored_features", "stored_values"]
 
 
 def check_size(size: Any, num_src: int, num_dst: int | None) -> int | None:
@@ -24,13 +24,18 @@ def check_size(size: Any, num_src: int, num_dst: int | None) -> int | None:
     return num_dst if dst is None else dst
 
 
+def stored_values(matrix: Tensor) -> Tensor:
+    """The values of a sparse matrix, one row per entry."""
+    if matrix.layout is torch.sparse_coo and not matrix.is_coalesced():
+        raise InputError(
+            "what an uncoalesced sparse matrix holds has no order; pass matrix.coalesce()"
+        )
+    return matrix.values()
+
+
 def stored_features(matrix: Tensor) -> Tensor | None:
     """Edge features held as the values [E, D] of a sparse matrix; None if it holds scalars."""
-    if matrix.layout is torch.sparse_coo and matrix.dense_dim() and not matrix.is_coalesced():
-        raise InputError(
-            "edge features in an uncoalesced sparse matrix have no order; pass matrix.coalesce()"
-        )
-    return matrix.values() if matrix.dense_dim() else None
+    return stored_values(matrix) if matrix.dense_dim() else None
 
 
 def known_targets(edge_index: Any, num_src: int) -> int:

@@ -19,6 +19,7 @@ from gat.ops import (
     dot_scores,
     gatv2_attention,
     gatv2_scores,
+    out_and_weights,
 )
 
 __all__ = ["Additive", "Attended", "Dot", "Edgewise", "Form", "Hidden"]
@@ -68,7 +69,7 @@ class Additive(Form):
             dropout=dropout,
             return_weights=return_weights,
         )
-        return _pair(result)
+        return out_and_weights(result)
 
     def scaled(self, factor: Factor) -> "Additive":
         # LeakyReLU(c x) = c LeakyReLU(x) for c > 0.
@@ -115,7 +116,7 @@ class Hidden(Form):
             dropout=dropout,
             return_weights=return_weights,
         )
-        return _pair(result)
+        return out_and_weights(result)
 
     def hidden(self, graph: Graph) -> Tensor:
         """activation(query_i + key_j + edge_e) of each edge in listed order, [E, H, C]."""
@@ -153,7 +154,7 @@ class Dot(Form):
             dropout=dropout,
             return_weights=return_weights,
         )
-        return _pair(result)
+        return out_and_weights(result)
 
     def scaled(self, factor: Factor) -> "Dot":
         if isinstance(factor, Tensor):
@@ -178,7 +179,3 @@ class Edgewise(Form):
 
     def scaled(self, factor: Factor) -> "Edgewise":
         return Edgewise(self.given * factor)
-
-
-def _pair(result: Tensor | tuple[Tensor, Tensor]) -> Attended:
-    return (result, None) if isinstance(result, Tensor) else result

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.typing import OptPairTensor, OptTensor
 
 from gat.nn.batched import batch_size, repeat_heads, split_heads
-from gat.nn.features import is_plain_linear, project
+from gat.nn.edge_features import edge_features
+from gat.nn.features import project
 from gat.nn.gat_layers import AttentionMixin
 from gat.nn.head_scores import end_scores
 from gat.nn.pyg import check_features, extend_signature
 from gat.ops import additive_attention
-from gat.ops.precision import result_dtype
 
 __all__ = ["GATConv"]
 
@@ -60,33 +59,21 @@ class GATConv(AttentionMixin, pyg.GATConv):
         src, dst = self._project(x_src, x_dst)
         att_src, att_dst = repeat_heads(self.att_src, batch), repeat_heads(self.att_dst, batch)
         score_src, score_dst = end_scores(src, dst, att_src, att_dst)
-        edge = self._edge_inputs(graph, edge_index, edge_attr)
+        score_edge, attr = None, self._edge_inputs(graph, edge_index, edge_attr)
+        if attr is not None:
+            edge = edge_features(self.lin_edge, attr, self.heads, batch)
+            score_edge = edge.against(self.att_edge.squeeze(0))
         result = additive_attention(
             graph,
             self._values(graph, src),
             score_src,
             score_dst,
-            None if edge is None else repeat_heads(self._edge_scores(edge), batch),
+            score_edge,
             negative_slope=self.negative_slope,
             dropout=self.dropout if self.training else 0.0,
             return_weights=bool(return_attention_weights),
         )
         return self._finish(graph, edge_index, result, residual, batch)
-
-    def _edge_scores(self, edge_attr: Tensor) -> Tensor:
-        """What edge features [E, D] add to the scores, [E, H].
-
-        The projection and the learned vectors are multiplied first, so that no [E, H, C] is made.
-        """
-        if not is_plain_linear(self.lin_edge) or self.lin_edge.bias is not None:
-            edge = self.lin_edge(edge_attr).unflatten(-1, (self.heads, self.out_channels))
-            return (edge * self.att_edge).sum(-1)
-        weight = self.lin_edge.weight.unflatten(0, (self.heads, self.out_channels))
-        folded = (weight * self.att_edge.squeeze(0).unsqueeze(-1)).sum(1)
-        dtype = result_dtype(edge_attr, folded)
-        # As elementwise products would be, also under autocast.
-        with torch.autocast(edge_attr.device.type, enabled=False):
-            return edge_attr.to(dtype) @ folded.to(dtype).t()
 
     def _project(self, x_src: Tensor, x_dst: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Both node sets' features projected to [., H, C] ([., B*H, C] of a batch); one product

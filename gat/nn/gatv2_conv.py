@@ -10,7 +10,7 @@ from gat.errors import InputError
 from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.features import project
 from gat.nn.gat_layers import AttentionMixin
-from gat.nn.pyg import check_features, extend_signature
+from gat.nn.pyg import check_pair, extend_signature
 from gat.ops import gatv2_attention
 
 __all__ = ["GATv2Conv"]
@@ -39,9 +39,7 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
         """Attend over the edges; arguments and returns as in `gat.nn.GATConv.forward`."""
         if self._goes_pygs_way(edge_index, x):
             return super().forward(x, edge_index, edge_attr, return_attention_weights)
-        x_src, x_dst = check_features(self, x)
-        if x_dst is None:
-            raise InputError("GATv2Conv scores every target: x must be a tensor or a full pair")
+        x_src, x_dst = check_pair(self, x)
         graph = self._graph(edge_index, x_src, x_dst)
         residual = None if self.res is None else project(self.res, x_dst)
         batch = batch_size(x_src)

@@ -15,7 +15,7 @@ from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
 from gat.nn.features import project
 from gat.nn.head_scores import end_scores
 from gat.nn.pyg import DropIn, check_features
-from gat.ops import additive_attention
+from gat.ops import additive_attention, out_and_weights
 
 __all__ = ["HANConv"]
 
@@ -103,7 +103,7 @@ class HANConv(DropIn, pyg.HANConv):
             dropout=self.dropout if self.training else 0.0,
             return_weights=returns,
         )
-        out, weights = (result, None) if isinstance(result, Tensor) else result
+        out, weights = out_and_weights(result)
         out = F.relu(split_batch(out, batch).flatten(-2))
         return out, None if weights is None else self._with_weights(graph, edges, weights, batch)
 

@@ -20,7 +20,7 @@ from gat.nn.batched import batch_size, split_batch
 from gat.nn.edges import as_csr, check_size, known_targets, stored_features
 from gat.notices import warn_once
 
-__all__ = ["DropIn", "check_features", "check_one_tensor", "extend_signature"]
+__all__ = ["DropIn", "check_features", "check_one_tensor", "check_pair", "extend_signature"]
 
 # Methods of message passing that a subclass, or an instance, may replace.
 STEPS = ("message", "edge_update", "aggregate", "update", "message_and_aggregate")
@@ -202,6 +202,16 @@ def check_features(layer: DropIn, x: Any) -> tuple[Tensor, Tensor | None]:
         )
     if layer.add_self_loops and x_dst is not None and x_dst is not x_src:
         _warn_bipartite_loops(layer)
+    return x_src, x_dst
+
+
+def check_pair(layer: DropIn, x: Any) -> tuple[Tensor, Tensor]:
+    """`check_features` for layers that score every target by its features."""
+    x_src, x_dst = check_features(layer, x)
+    if x_dst is None:
+        raise InputError(
+            f"{type(layer).__name__} scores every target: x must be a tensor or a full pair"
+        )
     return x_src, x_dst
 
 

@@ -12,12 +12,19 @@ from torch_geometric.utils import is_torch_sparse_tensor
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
+from gat.nn.edges import stored_values
 from gat.nn.features import is_plain_linear
-from gat.nn.pyg import DropIn, check_features
+from gat.nn.pyg import DropIn, check_pair
 from gat.nn.relation_weights import by_relation, fold
 from gat.nn.relations import Relations, relations_of
-from gat.ops import additive_attention, additive_scores, aggregate, draw_seed, segment_softmax
-from gat.ops.dropout import dropout_factor
+from gat.ops import (
+    additive_attention,
+    additive_scores,
+    aggregate,
+    out_and_weights,
+    segment_softmax,
+)
+from gat.ops.dropout import drop_weights
 
 __all__ = ["RGATConv"]
 
@@ -94,9 +101,7 @@ class RGATConv(DropIn, pyg.RGATConv):
         if isinstance(x, Tensor) and x.dim() == 1:
             self._check_numbers(x)
             return x, x
-        x_src, x_dst = check_features(self, x)
-        if x_dst is None:
-            raise InputError("RGATConv scores every target: x must be a tensor or a full pair")
+        x_src, x_dst = check_pair(self, x)
         for features in (x_src, x_dst):
             if features.layout is not torch.strided or features.size(-1) != self.in_channels:
                 raise InputError(
@@ -120,7 +125,7 @@ class RGATConv(DropIn, pyg.RGATConv):
                     "RGATConv needs edge_type, the relation of each edge, unless edge_index is a "
                     "sparse matrix whose values it is"
                 )
-            key, edge_type = edge_index, _stored(edge_index)
+            key, edge_type = edge_index, stored_values(edge_index)
         return relations_of(graph, edge_type, self.num_relations, key)
 
     def _weight(self) -> Tensor:
@@ -133,7 +138,7 @@ class RGATConv(DropIn, pyg.RGATConv):
     def _edge_term(self, graph: Graph, edge_index: Any, edge_attr: Tensor | None) -> Tensor | None:
         """What edge features add to the scores (or multiply them by), [E, H*dim]."""
         if edge_attr is None and is_torch_sparse_tensor(edge_index) and edge_index.dense_dim():
-            edge_attr = _stored(edge_index)
+            edge_attr = stored_values(edge_index)
         if edge_attr is None:
             return None
         if self.lin_edge is None:
@@ -170,7 +175,7 @@ class RGATConv(DropIn, pyg.RGATConv):
                 relations.graph, value, key, None, query if edge is None else query + edge,
                 negative_slope=self.negative_slope, dropout=dropout, return_weights=returns,
             )  # fmt: skip
-            return (result, None) if isinstance(result, Tensor) else result
+            return out_and_weights(result)
         scores = self._scores(relations, key, query, edge)
         weights = segment_softmax(relations.graph if across else relations.within, scores)
         out = self._sum(relations.graph, weights, value, dropout)
@@ -190,7 +195,7 @@ class RGATConv(DropIn, pyg.RGATConv):
     def _sum(self, graph: Graph, weights: Tensor, value: Tensor, dropout: float) -> Tensor:
         """The weighted sum, with dropout, or with one of MODS (Zhang and Xie 2020)."""
         if dropout > 0:
-            weights = weights * dropout_factor(draw_seed(weights.device), weights, dropout)
+            weights = drop_weights(weights, dropout)
         elif self.mod == "f-additive":
             weights = torch.where(weights > 0, weights + 1, weights)
         out = aggregate(graph, weights, value)
@@ -219,15 +224,6 @@ def _rows_of(x_src: Tensor, x_dst: Tensor) -> tuple[Tensor, Tensor]:
 def _by_head(scores: Tensor, batch: int | None) -> Tensor:
     """Node scores [P, K] as they are; of a batch, [B, P, K] as [P, B*K]."""
     return scores if batch is None else scores.movedim(0, 1).flatten(1)
-
-
-def _stored(matrix: Tensor) -> Tensor:
-    """The values of a sparse matrix, one per entry."""
-    if matrix.layout is torch.sparse_coo and not matrix.is_coalesced():
-        raise InputError(
-            "what an uncoalesced sparse matrix holds has no order; pass matrix.coalesce()"
-        )
-    return matrix.values()
 
 
 def _refuse_relations(edge_type: Any) -> None:

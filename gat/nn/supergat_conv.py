@@ -14,9 +14,10 @@ from torch import Tensor
 from gat.graph import Graph, graph_of
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
 from gat.nn.features import project
+from gat.nn.forms import Edgewise
 from gat.nn.head_scores import head_scores
 from gat.nn.pyg import DropIn, check_one_tensor
-from gat.ops import additive_attention, additive_scores, dot_scores
+from gat.ops import additive_scores, dot_scores
 
 __all__ = ["SuperGATConv"]
 
@@ -63,21 +64,12 @@ class SuperGATConv(DropIn, pyg.SuperGATConv):
         graph, count = self._graph(edge_index, x, x), batch_size(x)
         value = split_heads(project(self.lin, x), self.heads)
         logits = self._logits(graph, value)
-        result = additive_attention(
-            graph,
-            value,
-            value.new_zeros(value.shape[:2]),
-            score_edge=self._scores(graph, value, logits, count),
-            # Applied to the scores already.
-            negative_slope=1.0,
-            dropout=self.dropout if self.training else 0.0,
-            return_weights=asked,
-        )
+        form = Edgewise(self._scores(graph, value, logits, count))
+        out, weights = form.attend(graph, value, self.dropout if self.training else 0.0, asked)
         if self.training:
             self._supervise(graph, value, logits, neg_edge_index, batch, count)
-        if isinstance(result, Tensor):
-            return self._complete(result, count)
-        out, weights = result
+        if weights is None:
+            return self._complete(out, count)
         weighted = self._with_weights(graph, edge_index, weights, count)
         return self._complete(out, count), weighted
 

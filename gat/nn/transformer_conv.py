@@ -11,9 +11,9 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
 from gat.nn.features import project
-from gat.nn.pyg import DropIn, check_features
-from gat.ops import aggregate, dot_attention, dot_scores, draw_seed, segment_softmax
-from gat.ops.dropout import dropout_factor
+from gat.nn.pyg import DropIn, check_pair
+from gat.ops import aggregate, dot_attention, dot_scores, segment_softmax
+from gat.ops.dropout import drop_weights
 
 __all__ = ["TransformerConv"]
 
@@ -58,11 +58,7 @@ class TransformerConv(DropIn, pyg.TransformerConv):
         """
         if self._goes_pygs_way(edge_index, x):
             return super().forward(x, edge_index, edge_attr, return_attention_weights)
-        x_src, x_dst = check_features(self, x)
-        if x_dst is None:
-            raise InputError(
-                "TransformerConv scores every target: x must be a tensor or a full pair"
-            )
+        x_src, x_dst = check_pair(self, x)
         graph, batch = self._graph(edge_index, x_src, x_dst), batch_size(x_src)
         edges = self._edge_terms(graph, edge_index, edge_attr, batch)
         nodes = (
@@ -125,7 +121,7 @@ class TransformerConv(DropIn, pyg.TransformerConv):
         weights = segment_softmax(graph, dot_scores(graph, query, key, edge_key))
         used = weights
         if self.training and self.dropout > 0:
-            used = weights * dropout_factor(draw_seed(weights.device), weights, self.dropout)
+            used = drop_weights(weights, self.dropout)
         return aggregate(graph, used, value, edge_value), weights
 
     def _complete(self, out: Tensor, batch: int | None, x_dst: Tensor) -> Tensor:

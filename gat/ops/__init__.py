@@ -7,7 +7,12 @@ in torch (`blockwise/`), or compiled kernels (`library.py`, whose CPU side is `c
 finds the largest scores of each target.
 """
 
-from gat.ops.attention import additive_attention, dot_attention, gatv2_attention
+from gat.ops.attention import (
+    additive_attention,
+    dot_attention,
+    gatv2_attention,
+    out_and_weights,
+)
 from gat.ops.backend import use_backend
 from gat.ops.dropout import draw_seed, keep_mask
 from gat.ops.selection import largest_scores
@@ -31,6 +36,7 @@ __all__ = [
     "gatv2_scores",
     "keep_mask",
     "largest_scores",
+    "out_and_weights",
     "segment_entmax",
     "segment_softmax",
     "use_backend",

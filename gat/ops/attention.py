@@ -9,9 +9,14 @@ from gat.graph import Graph
 from gat.ops.backend import implementation
 from gat.ops.checks import Fit, check_activation, settle_scale, settle_seed
 
-__all__ = ["additive_attention", "dot_attention", "gatv2_attention"]
+__all__ = ["additive_attention", "dot_attention", "gatv2_attention", "out_and_weights"]
 
 Result = Tensor | tuple[Tensor, Tensor]
+
+
+def out_and_weights(result: Result) -> tuple[Tensor, Tensor | None]:
+    """What an operator returned, the weights None where they were not asked for."""
+    return (result, None) if isinstance(result, Tensor) else result
 
 
 def additive_attention(

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from gat.errors import InputError
 
-__all__ = ["check_probability", "draw_seed", "dropout_factor", "keep_mask", "numbers", "threshold"]
+__all__ = [
+    "check_probability",
+    "draw_seed",
+    "drop_weights",
+    "dropout_factor",
+    "keep_mask",
+    "numbers",
+    "threshold",
+]
 
 # The stream's constants, as the signed 64-bit integers torch has.
 GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
@@ -78,6 +86,12 @@ def dropout_factor(seed: Tensor, weight: Tensor, p: float) -> Tensor:
     num_edges, heads = weight.shape
     scale = 0.0 if p >= 1 else 1 / (1 - p)
     return keep_mask(seed, num_edges, heads, p).to(weight.dtype) * scale
+
+
+def drop_weights(weights: Tensor, p: float) -> Tensor:
+    """Weights [E, H] in listed order dropped as an operator drops them after the same draws of
+    torch's generator."""
+    return weights * dropout_factor(draw_seed(weights.device), weights, p)
 
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:
