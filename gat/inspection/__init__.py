@@ -5,5 +5,6 @@ PyG's.
 """
 
 from gat.inspection.attention_explainer import AttentionExplainer
+from gat.inspection.record import Attention, AttentionRecord, Neighbour
 
-__all__ = ["AttentionExplainer"]
+__all__ = ["Attention", "AttentionExplainer", "AttentionRecord", "Neighbour"]
