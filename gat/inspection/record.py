@@ -155,7 +155,11 @@ class AttentionRecord:
 
     def to(self, device: torch.device | str) -> "AttentionRecord":
         """The same record with its tensors on ``device``."""
-        tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        tensors: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
         return replace(self, **tensors)
 
     def neighbours(self, node: int) -> list[Neighbour]:

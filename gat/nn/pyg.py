@@ -58,6 +58,11 @@ class DropIn(MessagePassing):
     # Further methods of a layer that its message passing consists of.
     _own_steps: tuple[str, ...] = ()
     _overridden: tuple[str, ...] = ()
+    # Which weights the layer returns: those it sums by, or PyG's choice in some layers, those
+    # before dropout.
+    returned_weights: str = "after_dropout"
+    # Set while the layer is being recorded: which weights `_with_weights` is to hand out, raw.
+    _recorded: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -135,8 +140,11 @@ class DropIn(MessagePassing):
         """PyG's second return value: the edges the weights belong to, and the weights [E, H].
 
         Of a batch the weights are [B, E, H], and the edges of a sparse matrix an edge_index too.
+        To the recorder the graph instead of edges, whose copy may be as large as the weights.
         """
         weights, sparse = split_batch(weights, batch), is_torch_sparse_tensor(edge_index)
+        if self._recorded is not None:
+            return graph, weights
         if sparse and batch is None:
             if not self.add_self_loops:
                 return set_sparse_value(edge_index, weights), weights

@@ -47,6 +47,7 @@ class RGATConv(DropIn, pyg.RGATConv):
 
     # PyG reads these from its own class's source, which it does not find under a same-named one.
     propagate_type = {"x": Tensor, "edge_type": OptTensor, "edge_attr": OptTensor}  # noqa: RUF012
+    returned_weights = "before_dropout"
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
@@ -178,8 +179,11 @@ class RGATConv(DropIn, pyg.RGATConv):
             return out_and_weights(result)
         scores = self._scores(relations, key, query, edge)
         weights = segment_softmax(relations.graph if across else relations.within, scores)
-        out = self._sum(relations.graph, weights, value, dropout)
-        return out, weights if returns else None
+        used = drop_weights(weights, dropout) if dropout > 0 else weights
+        out = self._sum(relations.graph, used, value)
+        if not returns:
+            return out, None
+        return out, used if self._recorded == "after_dropout" else weights
 
     def _scores(
         self, relations: Relations, key: Tensor, query: Tensor, edge: Tensor | None
@@ -192,11 +196,9 @@ class RGATConv(DropIn, pyg.RGATConv):
         scores = query * key.index_select(0, relations.source.edge)
         return scores if edge is None else scores * edge
 
-    def _sum(self, graph: Graph, weights: Tensor, value: Tensor, dropout: float) -> Tensor:
-        """The weighted sum, with dropout, or with one of MODS (Zhang and Xie 2020)."""
-        if dropout > 0:
-            weights = drop_weights(weights, dropout)
-        elif self.mod == "f-additive":
+    def _sum(self, graph: Graph, weights: Tensor, value: Tensor) -> Tensor:
+        """The weighted sum, or one of MODS of it (Zhang and Xie 2020)."""
+        if self.mod == "f-additive":
             weights = torch.where(weights > 0, weights + 1, weights)
         out = aggregate(graph, weights, value)
         if self.mod == "additive":

@@ -32,6 +32,7 @@ class TransformerConv(DropIn, pyg.TransformerConv):
         "value": Tensor,
         "edge_attr": OptTensor,
     }
+    returned_weights = "before_dropout"
 
     def forward(
         self,
@@ -122,7 +123,8 @@ class TransformerConv(DropIn, pyg.TransformerConv):
         used = weights
         if self.training and self.dropout > 0:
             used = drop_weights(weights, self.dropout)
-        return aggregate(graph, used, value, edge_value), weights
+        out = aggregate(graph, used, value, edge_value)
+        return out, used if self._recorded == "after_dropout" else weights
 
     def _complete(self, out: Tensor, batch: int | None, x_dst: Tensor) -> Tensor:
         """An operator's output with heads joined and the target's own features added, weighed by a
@@ -141,6 +143,6 @@ class TransformerConv(DropIn, pyg.TransformerConv):
     ) -> tuple[Any, Tensor]:
         """The edges as they were passed, a sparse matrix too: this layer of PyG's sets no values
         in it."""
-        if isinstance(edge_index, Tensor):
+        if isinstance(edge_index, Tensor) and self._recorded is None:
             return edge_index, split_batch(weights, batch)
         return super()._with_weights(graph, edge_index, weights, batch)
