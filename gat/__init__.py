@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gat import data, errors, graph, inspection, models, nn, ops, train
     from gat.errors import GatError
     from gat.graph import Graph
+    from gat.inspection import record_attention
     from gat.nn.accelerate import accelerate, restore
     from gat.nn.weights import load_dgl_state_dict, load_pyg_state_dict
     from gat.ops import use_backend
@@ -30,6 +31,7 @@ __all__ = [
     "models",
     "nn",
     "ops",
+    "record_attention",
     "restore",
     "train",
     "use_backend",
@@ -41,6 +43,7 @@ _HOME = {
     "accelerate": "gat.nn.accelerate",
     "load_dgl_state_dict": "gat.nn.weights",
     "load_pyg_state_dict": "gat.nn.weights",
+    "record_attention": "gat.inspection",
     "restore": "gat.nn.accelerate",
     "use_backend": "gat.ops",
 }

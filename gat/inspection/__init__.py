@@ -6,5 +6,13 @@ PyG's.
 
 from gat.inspection.attention_explainer import AttentionExplainer
 from gat.inspection.record import Attention, AttentionRecord, Neighbour
+from gat.inspection.recorder import Recording, record_attention
 
-__all__ = ["Attention", "AttentionExplainer", "AttentionRecord", "Neighbour"]
+__all__ = [
+    "Attention",
+    "AttentionExplainer",
+    "AttentionRecord",
+    "Neighbour",
+    "Recording",
+    "record_attention",
+]

@@ -16,8 +16,9 @@ from torch_geometric.explain.algorithm import ExplainerAlgorithm
 from torch_geometric.explain.config import ExplanationType, ModelTaskLevel
 
 from gat.errors import ArgumentTypeError, InputError
+from gat.inspection.ears import KEYWORD, Heard
 from gat.inspection.edges import own_rows
-from gat.inspection.listening import KEYWORD, Heard, attention_layers, listening
+from gat.inspection.listening import attention_layers, listening
 from gat.inspection.reach import names_kind, start_nodes, visited_edges
 
 __all__ = ["AttentionExplainer"]
@@ -146,7 +147,8 @@ def _hear(model: nn.Module, x: Any, edge_index: Any, kwargs: dict[str, Any]) -> 
             f"keep their weights to themselves: use gat.nn's"
         )
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices), listening(layers) as heard:
+    heard: list[Heard] = []
+    with torch.random.fork_rng(devices), listening(layers, "after_dropout", heard.append):
         model(x, edge_index, **kwargs)
     if not heard:
         raise InputError(f"the model called none of its attention layers: {', '.join(layers)}")
@@ -163,11 +165,12 @@ def _own_weights(
     heard: Heard, edges: dict[Any, Tensor], passed: dict[Any, Any]
 ) -> tuple[Any, Tensor]:
     """The edge type that a layer attends over, and its edges' weights [E, heads]."""
+    listed = heard.edge_list()
     rows = {
-        kind: own_rows(edges[kind], heard.edges)
+        kind: own_rows(edges[kind], listed)
         for kind in edges
         if heard.kind in (None, kind)
-        and edges[kind].device == heard.edges.device
+        and edges[kind].device == listed.device
         and (heard.given is passed[kind] or not any(heard.given is one for one in passed.values()))
     }
     fitting = {kind: found for kind, found in rows.items() if found is not None}
@@ -192,7 +195,7 @@ def _refuse(heard: Heard, edges: dict[Any, Tensor], fitting: list[Any]) -> None:
         f"{pair.size(1)}" + ("" if kind is ONLY else f" of {kind}") for kind, pair in edges.items()
     )
     raise InputError(
-        f"{heard.layer} attends over {heard.edges.size(1)} edges, and they are not the edges to "
+        f"{heard.layer} attends over {heard.weights.size(0)} edges, and they are not the edges to "
         f"explain ({sizes}) with or without self-loops: the model samples, drops or adds edges on "
         f"the way. Pass the edges this layer is given, or set its explain=False to leave it out"
     )

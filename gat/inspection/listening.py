@@ -1,52 +1,33 @@
 """Hearing the attention of a model's layers while it runs, without the model noticing.
 
-A layer is asked by its own keyword, ``return_attention_weights``, and what it adds to its result is
-taken off again before anybody else sees it.
+How each kind of layer is made to tell: `gat.inspection.ears` and `gat.inspection.silent_ears`.
 """
 
 import inspect
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gat.errors import InputError
+from gat.inspection.ears import KEYWORD, Heard
+from gat.inspection.silent_ears import ear_for, tells_without_asking
 
-__all__ = ["KEYWORD", "Heard", "attention_layers", "listening"]
-
-KEYWORD = "return_attention_weights"
-
-
-@dataclass(frozen=True, eq=False)
-class Heard:
-    """One layer's attention in one call.
-
-    layer: its name and class, for messages; path: its name in the model; given: the edge_index it
-    was called with; edges [2, E'] and weights [E', heads]: what it attended over; kind: the edge
-    type, where the layer itself tells it.
-    """
-
-    layer: str
-    path: str
-    given: Any
-    edges: Tensor
-    weights: Tensor
-    kind: Any = None
+__all__ = ["attention_layers", "listening", "uncompiled"]
 
 
 def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that return their attention, by name: the innermost modules with that keyword.
+    """The layers whose attention can be heard, by name: the innermost modules that take
+    ``return_attention_weights``, and those of PyG's that keep it to themselves.
 
     A layer with PyG's ``explain=False`` is left out.
     """
-    able = {path: module for path, module in model.named_modules() if _takes_keyword(module)}
+    able = {path: module for path, module in model.named_modules() if _can_be_heard(module)}
     outer = {
         path
         for path, module in able.items()
-        if any(part is not module and _takes_keyword(part) for part in module.modules())
+        if any(part is not module and _can_be_heard(part) for part in module.modules())
     }
     return {
         path: module
@@ -55,7 +36,9 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def _takes_keyword(module: nn.Module) -> bool:
+def _can_be_heard(module: nn.Module) -> bool:
+    if tells_without_asking(module):
+        return True
     try:
         return KEYWORD in inspect.signature(module.forward).parameters
     except (TypeError, ValueError):  # what is no Python function, as in a scripted module
@@ -63,88 +46,28 @@ def _takes_keyword(module: nn.Module) -> bool:
 
 
 @contextmanager
-def listening(layers: dict[str, nn.Module]) -> Iterator[list[Heard]]:
-    """A list that fills with what the layers attend over, as the model runs inside the block."""
-    heard: list[Heard] = []
+def listening(
+    layers: dict[str, nn.Module], when: str, hear: Callable[[Heard], None]
+) -> Iterator[None]:
+    """Inside the block ``hear`` is called with what each layer attends over, as the model runs.
+
+    when: "before_dropout" or "after_dropout". The layers' outputs and random numbers stay what
+    they are without.
+    """
     with ExitStack() as stack:
+        stack.enter_context(uncompiled())
         for path, layer in layers.items():
-            ear = _Ear(path, layer, heard)
-            # Ours is the first to see the result: the caller's own hooks see the usual one.
-            stack.callback(
-                layer.register_forward_hook(ear.after, prepend=True, with_kwargs=True).remove
-            )
-            stack.callback(layer.register_forward_pre_hook(ear.before, with_kwargs=True).remove)
-        yield heard
+            stack.enter_context(ear_for(path, layer, when, hear).open())
+        yield
 
 
-class _Ear:
-    """The two hooks of one layer."""
-
-    def __init__(self, path: str, layer: nn.Module, heard: list[Heard]) -> None:
-        self.path, self.heard = path, heard
-        self.name = f"{path} ({type(layer).__name__})" if path else type(layer).__name__
-        self.signature = inspect.signature(layer.forward)
-        self.asked: list[bool] = []
-
-    def before(self, layer: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        bound = self.signature.bind(*args, **kwargs)
-        self.asked.append(bool(bound.arguments.get(KEYWORD)))
-        bound.arguments[KEYWORD] = True
-        return bound.args, bound.kwargs
-
-    def after(self, layer: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
-        bound = self.signature.bind(*args, **kwargs).arguments
-        given = bound.get("edge_index", bound.get("edge_index_dict"))
-        out, attention = self._take_apart(result)
-        if isinstance(attention, dict):
-            for kind, pair in attention.items():
-                self._hear(None, pair, kind)
-        else:
-            self._hear(given, attention, None)
-        return result if self.asked.pop() else out
-
-    def _take_apart(self, result: Any) -> tuple[Any, Any]:
-        if not isinstance(result, tuple) or len(result) < 2:
-            raise InputError(
-                f"{self.name} was called with {KEYWORD}=True and returned {_kind(result)}; "
-                f"expected its output and then (edges, weights)"
-            )
-        *out, attention = result
-        return out[0] if len(out) == 1 else tuple(out), attention
-
-    def _hear(self, given: Any, attention: Any, kind: Any) -> None:
-        edges, weights = self._check(attention)
-        self.heard.append(Heard(self.name, self.path, given, edges, weights.detach(), kind))
-
-    def _check(self, attention: Any) -> tuple[Tensor, Tensor]:
-        pair = attention if isinstance(attention, tuple) and len(attention) == 2 else (None, None)
-        edges, weights = (_plain(part) for part in pair)
-        if edges is None or weights is None or edges.dim() != 2 or edges.size(0) != 2:
-            raise InputError(
-                f"{self.name} returned its attention as {_kind(attention)}; expected (edges "
-                f"[2, E], weights [E, heads]). A sparse matrix has no order that the weights "
-                f"could be told by: give the model an edge_index"
-            )
-        weights = weights.unsqueeze(1) if weights.dim() == 1 else weights
-        if weights.dim() != 2 or weights.size(0) != edges.size(1):
-            raise InputError(
-                f"{self.name} returned weights of shape {list(weights.shape)} for "
-                f"{edges.size(1)} edges; expected [E, heads]. Of a batch of feature matrices, "
-                f"explain one at a time"
-            )
-        return edges, weights
-
-
-def _plain(part: Any) -> Tensor | None:
-    """A dense tensor, without the wrapper that PyG's EdgeIndex is; None of anything else."""
-    if not isinstance(part, Tensor) or part.layout is not torch.strided:
-        return None
-    return part.as_tensor() if hasattr(part, "as_tensor") else part
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_kind, value))})"
-    if isinstance(value, Tensor):
-        return f"a tensor {list(value.shape)} of layout {value.layout}"
-    return f"a {type(value).__name__}"
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Inside the block what torch.compile made runs as it was written: compiled code has been
+    traced without hooks and would not call them."""
+    # Where torch's compiler was never imported nothing is compiled; importing it takes seconds.
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

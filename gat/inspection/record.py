@@ -196,7 +196,10 @@ class Attention(Mapping[Any, AttentionRecord]):
     def __init__(self, records: Iterable[AttentionRecord] = ()) -> None:
         self._records: dict[Any, AttentionRecord] = {}
         for record in records:
-            self._records[_key(record)] = record
+            self._put(record)
+
+    def _put(self, record: AttentionRecord) -> None:
+        self._records[_key(record)] = record
 
     def __getitem__(self, key: Any) -> AttentionRecord:
         if key in self._records:

@@ -497,7 +497,7 @@ def test_attention_of_a_sparse_matrix_is_refused():
     def sparse(edges):
         return torch.sparse_coo_tensor(edges.flip(0), torch.ones(211), (31, 31)).to_sparse_csr()
 
-    model = Prepared(sparse, gat.nn.GATConv(WIDTH, 4).double())
+    model = Prepared(sparse, pyg.GATConv(WIDTH, 4).double())
     with pytest.raises(InputError, match=r"layout torch\.sparse_csr.*give the model an edge_index"):
         explainer(model, AttentionExplainer())(x, edge_index)
     with pytest.raises(ArgumentTypeError, match=r"edge_index is a Tensor; expected a tensor \[2"):
