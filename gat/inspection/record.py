@@ -14,10 +14,20 @@ from torch import Tensor
 from gat.errors import IndexRangeError, InputError
 from gat.graph import Graph
 
-__all__ = ["WHEN", "Attention", "AttentionRecord", "EdgeType", "Neighbour", "in_order"]
+__all__ = ["WHEN", "Attention", "AttentionRecord", "Coverage", "EdgeType", "Neighbour", "in_order"]
 
 EdgeType = tuple[str, str, str]
 WHEN = ("before_dropout", "after_dropout")
+
+
+class Coverage(NamedTuple):
+    """How many targets there are; of these how many are recorded with all their edges, how many
+    with some of them, and how many not at all."""
+
+    targets: int
+    complete: int
+    sampled: int
+    unseen: int
 
 
 class Neighbour(NamedTuple):
@@ -134,6 +144,13 @@ class AttentionRecord:
         [num_dst, H]."""
         own = self.is_loop
         return self.loops.index_add(0, self.target[own], self.weights[own])
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the graph the record is of."""
+        seen = self.num_dst if self.seen is None else int(self.seen.sum())
+        complete = seen if self.complete is None else int(self.complete.sum())
+        return Coverage(self.num_dst, complete, seen - complete, self.num_dst - seen)
 
     def mean(self) -> "AttentionRecord":
         """The same record with its heads averaged into one, H = 1."""

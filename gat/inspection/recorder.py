@@ -170,7 +170,7 @@ class Recording(Attention):
 
 
 def _chosen_layers(model: nn.Module, names: Iterable[str] | None) -> dict[str, nn.Module]:
-    found = attention_layers(model)
+    found = {_plain_path(path): layer for path, layer in attention_layers(model).items()}
     if not found:
         raise InputError(
             f"{type(model).__name__} has no attention layer; expected at least one whose forward "
@@ -192,20 +192,27 @@ def _chosen_layers(model: nn.Module, names: Iterable[str] | None) -> dict[str, n
     return {path: module for path, module in found.items() if path in chosen}
 
 
+def _plain_path(path: str) -> str:
+    """A module's name without what torch.compile puts before it."""
+    return ".".join(part for part in path.split(".") if part != "_orig_mod")
+
+
 def _place(heard: Heard) -> tuple[str, EdgeType | None]:
     """The layer's name and edge type; of a layer in a HeteroConv, or a model made by to_hetero,
     the name of what holds one such layer for each edge type."""
+    path = _plain_path(heard.path)
+    whole = path or type(heard.module).__name__
     if heard.kind is not None:
-        return heard.path, heard.kind
-    outer, _, last = heard.path.rpartition(".")
+        return whole, heard.kind
+    outer, _, last = path.rpartition(".")
     if last.startswith("<") and last.endswith(">"):
         parts = last[1:-1].replace("#", ".").split("___")
-        outer = outer.removesuffix(".convs").removesuffix("convs")
+        outer = outer.removesuffix("convs").removesuffix(".")
     else:
         parts = last.split("__")
     if len(parts) == 3 and all(parts):
-        return outer or "convs", (parts[0], parts[1], parts[2])
-    return heard.path or type(heard.module).__name__, None
+        return outer or "HeteroConv", (parts[0], parts[1], parts[2])
+    return whole, None
 
 
 def _with_heads(record: AttentionRecord, heads: Heads, layer: str) -> AttentionRecord:
@@ -233,6 +240,11 @@ def _wanted(record: AttentionRecord, nodes: Nodes) -> Tensor | None:
     """The targets asked for, as they came: numbers or a mask; None for all."""
     if isinstance(nodes, Mapping):
         nodes = nodes.get(record.edge_type[2]) if record.edge_type is not None else None
+    elif nodes is not None and record.edge_type is not None:
+        raise InputError(
+            f"nodes does not say of which type they are; {record.name} has targets of several: "
+            f"give nodes by node type: {{{record.edge_type[2]!r}: [...]}}"
+        )
     if nodes is None:
         return None
     return torch.as_tensor(nodes, device=record.weights.device)
