@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,18 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.inspection.record import WHEN
 
-__all__ = ["KEYWORD", "AskingEar", "Drops", "Ear", "Ends", "Heard", "OwnEar", "counts", "pygs_name"]
+__all__ = [
+    "KEYWORD",
+    "AskingEar",
+    "Drops",
+    "Ear",
+    "Ends",
+    "Heard",
+    "OwnEar",
+    "counts",
+    "pygs_name",
+    "signature_of",
+]
 
 KEYWORD = "return_attention_weights"
 # What a call says of itself whose layer runs through PyG's code.
@@ -78,7 +90,6 @@ class Ear(ABC):
     ) -> None:
         self.path, self.layer, self.when, self.tell = path, layer, when, hear
         self.name = _named(path, layer)
-        self.signature = inspect.signature(layer.forward)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -103,7 +114,9 @@ class Ear(ABC):
             stack.callback(handle.remove)
 
     def arguments(self, args: Any, kwargs: Any) -> inspect.BoundArguments:
-        return self.signature.bind(*args, **kwargs)
+        signature = signature_of(self.layer)
+        assert signature is not None
+        return signature.bind(*args, **kwargs)
 
     def report(self, given: Any, attention: Any, kind: Any, num_nodes: "Ends") -> None:
         """Check (edges, weights) and pass them on."""
@@ -276,6 +289,28 @@ class RandomState:
             if self.cuda:
                 torch.cuda.set_rng_state_all(self.cuda)
             yield
+
+
+# Looked up for each class once: asking Python anew takes longer than a small layer runs.
+_SIGNATURES: WeakKeyDictionary[type, inspect.Signature | None] = WeakKeyDictionary()
+
+
+def signature_of(module: nn.Module) -> inspect.Signature | None:
+    """The signature of a module's forward; None of what is no Python function, as in a scripted
+    module."""
+    kind = type(module)
+    if "forward" in vars(module):
+        return _signature(module.forward)
+    if kind not in _SIGNATURES:
+        _SIGNATURES[kind] = _signature(module.forward)
+    return _SIGNATURES[kind]
+
+
+def _signature(forward: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(forward)
+    except (TypeError, ValueError):
+        return None
 
 
 def _goes_pygs_way(layer: Any, arguments: dict[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 How each kind of layer is made to tell: `gat.inspection.ears` and `gat.inspection.silent_ears`.
 """
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-from gat.inspection.ears import KEYWORD, Heard
+from gat.inspection.ears import KEYWORD, Heard, signature_of
 from gat.inspection.silent_ears import ear_for, tells_without_asking
 
 __all__ = ["attention_layers", "listening", "uncompiled"]
@@ -37,12 +36,9 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _can_be_heard(module: nn.Module) -> bool:
-    if tells_without_asking(module):
-        return True
-    try:
-        return KEYWORD in inspect.signature(module.forward).parameters
-    except (TypeError, ValueError):  # what is no Python function, as in a scripted module
-        return False
+    signature = signature_of(module)
+    asks = signature is not None and KEYWORD in signature.parameters
+    return asks or tells_without_asking(module)
 
 
 @contextmanager
