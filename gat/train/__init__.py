@@ -20,6 +20,7 @@ from gat.train.config import (
 )
 from gat.train.config_files import dump_toml, load_config, save_config
 from gat.train.experiment import Experiment, experiments, recipe_for, reproduce
+from gat.train.opened import OpenedRun, newest_run, open_run
 from gat.train.run import EpochRecord, RunResult, new_run_dir, versions
 from gat.train.session import build_model
 from gat.train.signals import Interrupted, Terminated
@@ -35,6 +36,7 @@ __all__ = [
     "FilesConfig",
     "Interrupted",
     "ModelConfig",
+    "OpenedRun",
     "OptimizerConfig",
     "RunResult",
     "SaveError",
@@ -51,6 +53,8 @@ __all__ = [
     "load_task",
     "make_stopping",
     "new_run_dir",
+    "newest_run",
+    "open_run",
     "recipe_for",
     "reproduce",
     "save_config",
