@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from gat.errors import InputError
-from gat.inspection.attribution.layers import Heads, Layers, read_layers, read_nodes
+from gat.inspection.attribution.layers import Heads, Layers, Recorded, read_layers, read_nodes
 from gat.inspection.attribution.paths import Walk, reached, walk
-from gat.inspection.attribution.rollout import Recorded
 from gat.inspection.attribution.scores import NodeScores, most_first
 
 __all__ = ["attention_flow"]
@@ -38,11 +37,12 @@ def attention_flow(
     residual, heads and errors are `rollout`'s; InputError for negative weights too.
 
     Of one or two layers no two paths to an input node share a link, so the flow is the sum of the
-    paths' narrowest links, in float64. Of more, scipy works out the flows, since it is compiled;
-    networkx would take a thousand times as long. Its capacities are integers: each is rounded by
-    at most 2^-31 of all that leaves the node, and a flow is off by at most that times the number
-    of links of its smallest cut (5e-10 for each link, where weights sum to 1). It takes a
-    computation for each input node: give fewer ``hops`` where that is too long.
+    paths' narrowest links, in float64. Of more, scipy works out the flows: it is compiled, and
+    networkx took hundreds of times as long on the 4,000 links of a large neighbourhood. Its
+    capacities are integers. Each is rounded by at most 2^-31 of all that leaves the node, and a
+    flow is off by at most that times the number of links of its smallest cut (5e-10 for each link,
+    where weights sum to 1). It takes a computation for each input node: give fewer ``hops`` where
+    that is too long.
     """
     layers = read_layers(attention, heads)
     targets = read_nodes([node], layers.num_nodes)

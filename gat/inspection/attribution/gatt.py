@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from torch import Tensor
 
-from gat.inspection.attribution.layers import Heads, read_layers, read_nodes
+from gat.inspection.attribution.layers import Heads, Recorded, read_layers, read_nodes
 from gat.inspection.attribution.paths import edge_scores
-from gat.inspection.attribution.rollout import Recorded
 from gat.inspection.attribution.scores import EdgeScores
 
 __all__ = ["attention_average", "gatt", "gatt_each"]
@@ -29,9 +28,9 @@ def gatt(attention: Recorded, node: int, heads: Heads = "mean") -> EdgeScores:
 
         score = sum over l = 1..L of  (A_L A_L-1 ... A_l+1)[v, i] * A_l[i, j]
 
-    An edge near the root has more places and fewer factors (the paper's proximity effect and
-    contribution adjustment). Heads are averaged first, as the authors do; ``heads`` may be "max"
-    or a head's number instead, or a list, one for each layer.
+    Near the root edges have more places, and everywhere they count by what of them comes through
+    (the paper's proximity effect and contribution adjustment). Heads are averaged first, as the
+    authors do; ``heads`` may be "max" or a head's number instead, or a list, one for each layer.
 
     Copies of an edge are edges of their own, with a score each. Loops that a layer adds are links
     of the tree too; their scores stand in ``loops``. The authors' code replaces the caller's

@@ -8,16 +8,17 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gat.errors import ArgumentTypeError, InputError
-from gat.inspection.record import AttentionRecord, check_node, in_order
+from gat.inspection.record import Attention, AttentionRecord, check_node, in_order
 
-__all__ = ["Heads", "Layers", "Links", "read_layers", "read_nodes"]
+__all__ = ["Heads", "Layers", "Links", "Recorded", "read_layers", "read_nodes"]
+
+Recorded = Attention | Sequence[AttentionRecord] | AttentionRecord
 
 # How the heads of a layer become one, or how those of each layer do.
 Heads = str | int | Sequence[str | int]
@@ -101,7 +102,7 @@ class Layers:
         return chosen.detach().cpu().numpy()
 
 
-def read_layers(attention: Any, heads: Heads = "mean") -> Layers:
+def read_layers(attention: Recorded, heads: Heads = "mean") -> Layers:
     """The records in ``attention``, refused if weights cannot be followed through them."""
     records = in_order(attention)
     for record in records:

@@ -10,14 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gat.inspection.attribution.layers import Heads, Layers, read_layers, read_nodes
+from gat.inspection.attribution.layers import Heads, Layers, Recorded, read_layers, read_nodes
 from gat.inspection.attribution.paths import edge_scores, walk
 from gat.inspection.attribution.scores import EdgeScores, NodeAttribution
-from gat.inspection.record import Attention, AttentionRecord
 
 __all__ = ["rollout", "rollout_edges"]
-
-Recorded = Attention | list[AttentionRecord] | AttentionRecord
 
 
 def rollout(
@@ -29,13 +26,14 @@ def rollout(
     """How much of each input node's weight arrives at each of ``nodes`` (None: all).
 
     The product A_L ... A_1 of the layers' matrices, of each of which row i holds the weights of
-    node i's edges and of its loop, copies of an edge added up. The paper's eq. (1) and its text:
-    A_l = (1 - residual) W_l + residual I. There residual is 0.5, for the transformer's skip
-    connections. It is 0 here, since a GAT layer has none unless it was built with one; what it
+    node i's edges and of its loop, copies of an edge added up (eq. (1)), where A_l is
+    (1 - residual) W_l + residual I (section 3). In the paper residual is 0.5, for the transformer's
+    skip connections. It is 0 here, since a GAT layer has none unless it was built with one; what it
     keeps of a node goes by the loop.
 
-    heads: "mean", as in the paper, "max", or a head's number in the layer; or a list of these,
-    one for each layer.
+    heads: "mean", as in the paper, "max", or a head's number in the layer; or a list of these, one
+    for each layer, first layer first. ["mean", ..., k] is one head of the last layer over the mean
+    of those below (the paper's appendix A.1).
 
     Each row sums to 1 where the weights of every node reached do (softmax, any residual, not
     "max"); a node without edges or loop passes nothing on. The result holds a number for each pair
@@ -57,10 +55,10 @@ def rollout_edges(
     """How much of node ``node``'s rollout passes each edge: the weight of the paths over it, from
     the node down to the input.
 
-    Arguments and errors are `rollout`'s. In each layer the scores of edges and loops sum to
-    (1 - residual) times the sum of the node's row in `rollout`. Without residual and where every
-    node's weights sum to 1, what comes to an edge also arrives at the input, and the scores are
-    those of `gatt`.
+    Arguments and errors are `rollout`'s. In each layer the scores of edges and loops sum to the
+    node's row in `rollout`; with a residual, to 1 - residual where every node's weights sum to 1.
+    Without residual and where they do, what comes to an edge also arrives at the input: then these
+    are the scores of `gatt`.
     """
     layers = read_layers(attention, heads)
     targets = read_nodes([node], layers.num_nodes)
