@@ -92,6 +92,12 @@ def test_rollout_of_heads(heads, first, second):
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)
 
 
+def test_a_head_goes_by_its_number_in_the_layer():
+    layers = [replace(one, heads=(4, 7)) for one in records("random")]
+    expected = rollout(records("random"), heads=1).matrix.to_dense()
+    torch.testing.assert_close(rollout(layers, heads=7).matrix.to_dense(), expected)
+
+
 @pytest.mark.parametrize("residual", [0.0, 0.5])
 @pytest.mark.parametrize("name", SQUARE)
 def test_rows_of_a_softmax_with_loops_sum_to_one(name, residual):
