@@ -29,12 +29,14 @@ CLASS_GAIN = 0.1
 # The usual two standard errors; of twenty heads that seek nothing, one exceeds them on one side or
 # the other by chance, which is why CLASS_GAIN is asked for too.
 CLASS_ERRORS = 2.0
-# A standard error over fewer nodes is itself a guess.
-CLASS_NODES = 10
+# With fewer nodes the standard error is itself a guess, and two of them are passed too often.
+CLASS_NODES = 30
 # Nine tenths of the edges in use: of two edges, weights of 0.72 and 0.28; below, not "evenly".
 UNIFORM_SHARE = 0.9
 # Below half of the edges in use the sentence says "few", above "some".
 FEW_SHARE = 0.5
+# Sums of weights this far from 1 are no rounding, not even in 16 bits: the summary says so.
+SUM_ERROR = 0.05
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,22 @@ def _summary(layer: LayerMeasures) -> str:
         text += f" Together they vary as much as {layer.agreement.effective_heads:.1f} heads could."
     if layer.nodes.one_edge:
         text += f" Left out: nodes with one edge, which have no choice ({layer.nodes.one_edge:,})."
-    return text
+    return text + _of_sums(layer)
+
+
+def _of_sums(layer: LayerMeasures) -> str:
+    """What to keep in mind where the weights were no distributions."""
+    if not bool((layer.sum_error > SUM_ERROR).any()):
+        return ""
+    if layer.when == "after_dropout":
+        return (
+            " The weights are those after dropout, which by itself makes a head look local; record "
+            "before dropout to judge the heads."
+        )
+    return (
+        f" A node's weights do not sum to 1 (on average to {float(layer.mean_sum.nanmean()):.2f}) "
+        f"and were divided by their sum."
+    )
 
 
 def _be(many: int) -> str:

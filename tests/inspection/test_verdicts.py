@@ -66,15 +66,15 @@ def test_verdict_of_a_shape(record, expected):
 
 
 BY_CLASS = {
-    "all-of-it": ([0.5] * 12, "class-seeking"),
-    "just-over-the-gain": ([0.101] * 12, "class-seeking"),
-    "just-under-the-gain": ([0.099] * 12, "uniform"),
-    "away-from-it": ([-0.4] * 12, "local"),
-    # Mean 0.11; standard errors 0.049 and 0.065, so 2.2 and 1.7 of them.
-    "beyond-noise": ([0.28, -0.06] * 6, "class-seeking"),
-    "within-noise": ([0.335, -0.115] * 6, "local"),
-    "nine-nodes": ([0.101] * 9, "uniform"),
-    "ten-nodes": ([0.101] * 10, "class-seeking"),
+    "all-of-it": ([0.5] * 32, "class-seeking"),
+    "just-over-the-gain": ([0.101] * 32, "class-seeking"),
+    "just-under-the-gain": ([0.099] * 32, "uniform"),
+    "away-from-it": ([-0.4] * 32, "local"),
+    # Mean 0.11; standard errors 0.0539 and 0.0557, so 2.04 and 1.98 of them.
+    "beyond-noise": ([0.41, -0.19] * 16, "class-seeking"),
+    "within-noise": ([0.42, -0.20] * 16, "local"),
+    "29-nodes": ([0.101] * 29, "uniform"),
+    "30-nodes": ([0.101] * 30, "class-seeking"),
 }
 
 
@@ -85,31 +85,31 @@ def test_class_seeking_needs_more_than_noise_and_a_tenth_of_the_weight(gains, ex
 
 
 def test_class_seeking_needs_labels():
-    record, y = towards_class([0.5] * 12)
+    record, y = towards_class([0.5] * 32)
     assert kind(record) == "local"
     assert kind(record, torch.full_like(y, -1)) == "local"
     assert kind(record, torch.zeros_like(y)) == "local"
 
 
 def test_nodes_whose_neighbours_are_all_of_one_class_do_not_hide_a_seeking_head():
-    record, y = towards_class([0.4] * 12)
-    targets = torch.arange(14, 214)
-    # Two hundred more targets with two neighbours of their class, evenly weighed.
-    more = torch.stack([torch.tensor([12, 12]).repeat(200), targets.repeat_interleave(2)])
-    weights = torch.cat([record.weights, torch.full((400, 1), 0.5, dtype=torch.float64)])
-    whole = record_of(torch.cat([record.edge_index, more], 1), weights, 214)
-    found = measure(whole, torch.cat([y, y.new_zeros(200)]))["conv1"]
+    record, y = towards_class([0.4] * 32)
+    targets = torch.arange(34, 434)
+    # Four hundred more targets with two neighbours of their class, evenly weighed.
+    more = torch.stack([torch.tensor([32, 32]).repeat(400), targets.repeat_interleave(2)])
+    weights = torch.cat([record.weights, torch.full((800, 1), 0.5, dtype=torch.float64)])
+    whole = record_of(torch.cat([record.edge_index, more], 1), weights, 434)
+    found = measure(whole, torch.cat([y, y.new_zeros(400)]))["conv1"]
     assert float(found.same_class.difference) < 0.05
     assert verdicts(found)[0].kind == "class-seeking"
 
 
 def test_self_comes_before_class_seeking():
-    record, y = towards_class([0.1] * 12)
-    loops = torch.ones(14, 1, dtype=torch.float64)
-    loops[:12] = 0.9
-    record = record_of(record.edge_index, record.weights * 0.1, 14, loops=loops)
+    record, y = towards_class([0.11] * 32)
+    loops = torch.ones(34, 1, dtype=torch.float64)
+    loops[:32] = 0.9
+    record = record_of(record.edge_index, record.weights * 0.1, 34, loops=loops)
     found = measure(record, y)["conv1"]
-    assert float(found.same_class_mixed.difference) == pytest.approx(0.1)
+    assert float(found.same_class_mixed.difference) == pytest.approx(0.11)
     assert verdicts(found)[0].kind == "self"
 
 
@@ -229,4 +229,22 @@ def test_summary_says_how_many_nodes_have_no_choice():
     assert summary(measure(record_of(edge_index, torch.ones(97, 1), count))) == [
         "conv1: its one head is without a choice to judge by. Left out: nodes with one edge, which "
         "have no choice (97)."
+    ]
+
+
+def test_summary_warns_of_dropout():
+    record = spread(1.0, 0.0)
+    record = record_of(record.edge_index, 2 * record.weights, 14, when="after_dropout")
+    assert summary(measure(record)) == [
+        "conv1: its one head is local. The weights are those after dropout, which by itself makes "
+        "a head look local; record before dropout to judge the heads."
+    ]
+    unchanged = record_of(record.edge_index, record.weights / 2, 14, when="after_dropout")
+    assert summary(measure(unchanged)) == ["conv1: its one head is local."]
+
+
+def test_summary_says_that_weights_were_divided_by_their_sum():
+    assert summary(measure(spread(0.9, 0.9, 0.9))) == [
+        "conv1: its one head is uniform. A node's weights do not sum to 1 (on average to 2.70) and "
+        "were divided by their sum."
     ]

@@ -11,8 +11,8 @@ from gat.inspection.record import AttentionRecord
 
 __all__ = ["HeadAgreement", "head_agreement", "mean_divergence"]
 
-# Edges at a time: bounds the pairs of heads that are held at once.
-BLOCK = 1 << 16
+# Numbers held at once, edges times pairs of heads.
+BLOCK = 1 << 21
 LARGEST = math.log(2)
 
 
@@ -59,15 +59,16 @@ def mean_divergence(one: Shares, other: Shares, left: Tensor, right: Tensor) -> 
     """
     chooses = one.chooses
     total = one.edges.new_zeros(left.numel())
+    rows_at_once = max(1, BLOCK // max(1, left.numel()))
     # The mean over targets of sums over their edges is one sum over all edges.
     for mine, theirs, kept in (
         (one.edges, other.edges, chooses[one.record.target]),
         (one.loops, other.loops, chooses),
     ):
-        for rows in kept.nonzero().squeeze(1).split(BLOCK):
+        for rows in kept.nonzero().squeeze(1).split(rows_at_once):
             total += _terms(mine[rows][:, left], theirs[rows][:, right]).nansum(0)
-    both = one.defined[:, left] & other.defined[:, right] & chooses.unsqueeze(1)
-    return (total / both.sum(0)).clamp(0, LARGEST)
+    both = (one.defined & chooses.unsqueeze(1)).double().t() @ other.defined.double()
+    return (total / both[left, right]).clamp(0, LARGEST)
 
 
 def _terms(p: Tensor, q: Tensor) -> Tensor:
