@@ -16,7 +16,7 @@ from gat.inspection.attribution import gatt
 from gat.inspection.faithfulness import Faithfulness
 from gat.inspection.measures import LayerMeasures, Measures, measure
 from gat.inspection.record import Attention, AttentionRecord, in_order
-from gat.inspection.verdicts import Verdict, summary, verdicts
+from gat.inspection.verdict import Verdict, summary, verdicts
 
 __all__ = ["Report", "report"]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gat.inspection.measures import measure
-from gat.inspection.verdicts import KINDS, summary, verdicts
+from gat.inspection.verdict import KINDS, summary, verdicts
 from tests.graphs import GRAPHS
 from tests.inspection.measure_records import random_record, record_of
 

@@ -1,7 +1,7 @@
 """What attention does, in numbers: one layer's record to a few numbers per head.
 
 `measure` works out all of them. Read `shares.py` first: it says what a target's distribution is,
-which every measure here is of. Verdicts in words are `gat.inspection.verdicts`; what needs several
+which every measure here is of. Verdicts in words are `gat.inspection.verdict`; what needs several
 layers at once stands elsewhere in `gat/inspection/`.
 """
 
