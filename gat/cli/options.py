@@ -14,7 +14,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction
 from gat.cli.arguments import NUMBER, WHOLE, File, Folder, given
 from gat.cli.bench_options import Bench
 
-__all__ = ["Bench", "Datasets", "Evaluate", "Reproduce", "Results", "Train", "parse"]
+__all__ = ["Bench", "Datasets", "Evaluate", "Inspect", "Reproduce", "Results", "Train", "parse"]
 
 DESCRIPTION = (
     "Graph attention networks: train, evaluate, reproduce published results, and measure speed. "
@@ -107,6 +107,50 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Inspect:
+    """What a run's attention looks at, and whether that means anything.
+
+    Without an option for a file it prints a verdict for every head. Examples: `gat inspect`, of the
+    newest run; `gat inspect --node 42 --png 42.png`; `gat inspect --html page.html`;
+    `gat inspect RUN --report report.md`.
+    """
+
+    run_dir: Annotated[Positional[Path | None], given("[RUN]", "(default: the newest)")] = None
+    """Folder of a run of `gat train`."""
+
+    node: Annotated[str | None, given("ID", "(default: a test node of up to 12 neighbours)")] = None
+    """The node to look at closely: its number, or its name in the data."""
+    layer: Annotated[str | None, given("NAME", "(default: the first)")] = None
+    """The layer to draw."""
+    head: Annotated[int | None, WHOLE, given("N", "(default: their mean, and some)")] = None
+    """The head to draw."""
+    hops: Annotated[int, WHOLE, given("N", "(default: 2)")] = 2
+    """How far around the node."""
+    graph: Annotated[int | None, WHOLE, given("N", "(default: the first with test nodes)")] = None
+    """Of data with several graphs, which one."""
+
+    html: File = None
+    """Write a page to look around in, one file that works offline."""
+    png: File = None
+    """Write a picture of the node's neighbourhood."""
+    pictures: Folder = None
+    """Write every picture into this folder."""
+    report: File = None
+    """Write a report in Markdown, the same as JSON beside it, and its pictures."""
+    save: Folder = None
+    """Write the weights themselves, as Arrow files, into this folder."""
+    faithfulness: Annotated[int, WHOLE, given("N", "(default: 50)")] = 50
+    """Test nodes whose edges the report takes away to see what predictions depend on; 0: none."""
+    explainer: Annotated[FlagCreatePairsOff[bool], given(None)] = False
+    """Compare with GNNExplainer too, which takes long."""
+
+    def run(self) -> None:
+        from gat.cli.inspect import inspect_command
+
+        inspect_command(self)
+
+
+@dataclass(frozen=True)
 class Reproduce:
     """Run an experiment over seeds and set it beside the published row.
 
@@ -165,7 +209,7 @@ class Results:
         results_command(self)
 
 
-Command = Train | Evaluate | Reproduce | Datasets | Results | Bench
+Command = Train | Evaluate | Inspect | Reproduce | Datasets | Results | Bench
 
 
 def parse(arguments: Sequence[str]) -> Command:
