@@ -11,6 +11,7 @@ import os
 import shutil
 import weakref
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,36 +114,42 @@ class Spool:
         always there. Raises IndexRangeError for a target outside [0, num_dst).
         """
         self._check_open()
-        target = "row1" if flow == "source_to_target" else "row0"
+        record = AttentionRecord(
+            self.layer,
+            layer_type,
+            when,
+            # The rows in the scratch take the place of these two.
+            edge_index=torch.empty(2, 0, dtype=torch.int64),
+            weights=torch.empty(0, self.num_heads, dtype=self.dtype),
+            loops=loops,
+            num_src=num_src,
+            num_dst=chosen.numel(),
+            flow=flow,
+            edge_type=self.edge_type,
+            heads=heads,
+            seen=seen,
+            complete=complete,
+        )
         try:
-            columns = self._columns()
-            kept = _leave_out(columns, columns[target], as_numpy(chosen.long()))
-            weights = torch.from_numpy(columns["weights"][:kept])
-            record = AttentionRecord(
-                self.layer,
-                layer_type,
-                when,
-                edge_index=torch.empty(2, 0, dtype=torch.int64),  # its rows are passed beside it
-                weights=weights.view(torch.bfloat16) if self.dtype == torch.bfloat16 else weights,
-                loops=loops,
-                num_src=num_src,
-                num_dst=chosen.numel(),
-                flow=flow,
-                edge_type=self.edge_type,
-                heads=heads,
-                edge_id=torch.from_numpy(columns["edge"][:kept]),
-                seen=seen,
-                complete=complete,
-            )
-            rows = [torch.from_numpy(columns[name][:kept]) for name in ("row0", "row1")]
-            write_record(self._scratch, record, rows)
+            self._write_record(record, chosen)
             self._entry = self._folder.keep(self._scratch, self.layer, self.edge_type)
         except BaseException:
             self.close()
             raise
-        del columns, weights, record, rows
         shutil.rmtree(self._scratch, ignore_errors=True)
         return read_record(*self._entry.files(self._folder.path))
+
+    def _write_record(self, record: AttentionRecord, chosen: Tensor) -> None:
+        """Write the record's files into the scratch folder, with the rows that count."""
+        columns = self._columns()
+        target = columns["row1" if record.flow == "source_to_target" else "row0"]
+        kept = _leave_out(columns, target, as_numpy(chosen.long()))
+        rows = {name: torch.from_numpy(column[:kept]) for name, column in columns.items()}
+        weights = rows["weights"]
+        if self.dtype == torch.bfloat16:
+            weights = weights.view(torch.bfloat16)
+        record = replace(record, weights=weights, edge_id=rows["edge"])
+        write_record(self._scratch, record, (rows["row0"], rows["row1"]))
 
     def _check_open(self) -> None:
         if self._entry is not None or not self._discard.alive:
@@ -193,15 +200,25 @@ class Spool:
         }
 
 
-def publish(folder: str | Path, spools: Iterable[Spool]) -> None:
-    """Make the records of these finished spools the folder's attention, all at once, and close
-    them. The files of the attention before are removed."""
+def publish(spools: Iterable[Spool]) -> None:
+    """Make the records of these finished spools their folder's attention, all at once and in this
+    order, and close the spools. The files of the attention before are removed.
+
+    Raises InputError for no spools, one that is not finished or was closed, and two folders.
+    """
     spools = list(spools)
-    unfinished = [spool.layer for spool in spools if spool._entry is None]
-    if unfinished:
-        raise InputError(f"the spools of {', '.join(unfinished)} are not finished; call finish")
-    with AttentionFolder(folder) as place:
-        place.commit([spool._entry for spool in spools if spool._entry is not None])
+    entries = [spool._entry for spool in spools if spool._entry and spool._discard.alive]
+    folders = {spool._folder.path for spool in spools}
+    if len(entries) < len(spools):
+        # What a closed spool wrote may have been removed by another writer.
+        raise InputError(
+            "a spool is not finished, or was closed before it was published; call finish on each, "
+            "publish them, then close"
+        )
+    if len(folders) != 1:
+        raise InputError(f"the spools write to {len(folders)} folders; expected one")
+    with AttentionFolder(folders.pop()) as place:
+        place.commit(entries)
     for spool in spools:
         spool.close()
 

@@ -45,8 +45,8 @@ def load_attention(folder: str | Path) -> Attention:
     """The attention that `save_attention` or a recording left in ``folder``.
 
     Nothing is read but the files' ends: the tensors lie on the mapped files, so that attention
-    larger than memory can be used by rows. Writing to them changes no file. Node numbers are not
-    looked through.
+    larger than memory can be used by rows. Writing to them changes no file. The files' sizes and
+    shapes are checked, not every number in them.
 
     Raises InputError for a folder without attention, and CorruptDataError, which names the file,
     for one that is damaged.

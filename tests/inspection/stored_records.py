@@ -49,7 +49,11 @@ AWKWARD = {
     "float64": record(dtype=torch.float64),
     "two_dtypes": record(loops=torch.rand(31, 3, dtype=torch.bfloat16)),
     "target_to_source": record(
-        "bipartite_wide", flow="target_to_source", num_src=5, num_dst=11, loops=torch.rand(11, 3)
+        "bipartite_wide",
+        flow="target_to_source",
+        num_src=5,
+        num_dst=11,
+        loops=torch.rand(11, 3) * (torch.arange(11) < 5).view(-1, 1),
     ),
     "some_heads": replace(record(heads=2), heads=(5, 1)),
     "edge_type": record("bipartite_tall", edge_type=("author", "writes", "paper")),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +131,7 @@ def test_the_layers_of_a_recording_are_published_together(tmp_path):
         expected.append(by_hand(batches, chosen, loops, layer=layer, edge_type=kind, num_src=5))
         assert_same(found, expected[-1])
         assert_same(load_attention(tmp_path)["conv1"], record())
-    publish(tmp_path, spools)
+    publish(spools)
     loaded = load_attention(tmp_path)
     assert list(loaded) == keys
     for found, one in zip(loaded.values(), expected, strict=True):
@@ -139,11 +140,21 @@ def test_the_layers_of_a_recording_are_published_together(tmp_path):
     save_attention(record("hub"), tmp_path)  # the lock is free again
 
 
-def test_unfinished_spools_are_not_published(tmp_path):
-    with Spool(tmp_path, "conv1", 2, torch.float32) as spooled:
-        with pytest.raises(InputError, match="the spools of conv1 are not finished; call finish"):
-            publish(tmp_path, [spooled])
-        assert not (tmp_path / "index.json").exists()
+def test_what_is_not_finished_is_not_published(tmp_path):
+    end = torch.zeros(1).long(), torch.zeros(1, 2)
+    with Spool(tmp_path / "a", "conv1", 2, torch.float32) as one:
+        with pytest.raises(InputError, match="a spool is not finished, or was closed before"):
+            publish([one])
+        one.finish(*end, num_src=1, **META)
+        with Spool(tmp_path / "b", "conv1", 2, torch.float32) as other:
+            other.finish(*end, num_src=1, **META)
+            with pytest.raises(InputError, match="the spools write to 2 folders; expected one"):
+                publish([one, other])
+        with pytest.raises(InputError, match="a spool is not finished, or was closed before"):
+            publish([one, other])
+    with pytest.raises(InputError, match="the spools write to 0 folders; expected one"):
+        publish([])
+    assert not list(tmp_path.glob("*/index.json"))
 
 
 def scratches(folder):
@@ -243,6 +254,8 @@ def test_what_a_worker_process_forgets_is_still_its_parents(tmp_path):
         del one
         os._exit(0)
     os.waitpid(child, 0)
+    with pytest.raises(Timeout):
+        FileLock(tmp_path / ".lock", timeout=0).acquire()
     found = one.finish(torch.zeros(1).long(), torch.zeros(1, 2), num_src=1, **META)
     assert found.num_edges == 3
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gat.errors import (
@@ -20,7 +20,14 @@ from gat.errors import (
     MissingDependencyError,
     RunLockedError,
 )
-from gat.inspection import Attention, AttentionRecord, arrow_files, attention_folder, mapped_file
+from gat.inspection import (
+    Attention,
+    AttentionRecord,
+    arrow_files,
+    attention_folder,
+    mapped_file,
+    storing,
+)
 from gat.inspection.storing import load_attention, save_attention
 from tests.inspection.stored_records import AWKWARD, assert_same, partial, record
 
@@ -204,6 +211,19 @@ def test_an_interrupted_save_leaves_the_old_one(failing, folder, monkeypatch):
     assert len(list(folder.glob("*"))) == 4  # the lock, the index, two files
 
 
+def test_loading_while_somebody_saves_gives_the_new_one(folder, monkeypatch):
+    waiting = [record("hub")]
+
+    def slow(path):
+        entries = attention_folder.read_index(path)
+        if waiting:
+            save_attention(waiting.pop(), folder)
+        return entries
+
+    monkeypatch.setattr(storing, "read_index", slow)
+    assert_same(only(folder), record("hub"))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="forks")
 def test_a_killed_save_leaves_the_old_one_and_is_cleaned_up(folder, monkeypatch):
     if (child := os.fork()) == 0:
@@ -273,6 +293,26 @@ def test_a_damaged_file_is_named(which, harm, folder, tmp_path):
         (folder / "index.json").write_text(json.dumps(index))
         with pytest.raises(CorruptDataError, match=r"\.arrow is damaged or not attention that gat"):
             load_attention(folder)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_changed_bytes_are_refused_or_read_but_never_crash(data, folder):
+    path = data.draw(st.sampled_from(sorted(folder.glob("*.arrow"))))
+    before = path.read_bytes()
+    harmed = bytearray(before)
+    ends = st.integers(0, 1500) | st.integers(len(harmed) - 1500, len(harmed) - 1)
+    for _ in range(data.draw(st.integers(1, 4))):
+        harmed[data.draw(ends) % len(harmed)] = data.draw(st.integers(0, 255))
+    path.write_bytes(harmed)
+    try:
+        one = only(folder)
+        assert one.weights.shape == (one.num_edges, len(one.heads))
+        one.weights.sum(), one.edge_index.sum(), one.loops.sum()
+    except CorruptDataError:
+        pass
+    finally:
+        path.write_bytes(before)
 
 
 def _table(folder, metadata, **columns):
