@@ -46,8 +46,9 @@ class Entry:
 class AttentionFolder:
     """A folder open for writing: made if missing, locked against other processes until closed.
 
-    What a killed process left in it is removed at the door. Raises InputError for a folder that
-    holds other things, RunLockedError while another process writes here.
+    What was not committed is removed when it is closed; what a killed process left, when it is next
+    opened. Raises InputError for a folder that holds other things, RunLockedError while another
+    process writes here.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -63,8 +64,7 @@ class AttentionFolder:
                 f"another process is writing attention to {self.path}; wait for it to end, or "
                 f"choose another folder"
             ) from None
-        if self._lock.lock_counter == 1:  # nobody else in this process is at it either
-            self._clean()
+        self._clean_if_alone()
 
     def __enter__(self) -> "AttentionFolder":
         return self
@@ -73,6 +73,7 @@ class AttentionFolder:
         self.close()
 
     def close(self) -> None:
+        self._clean_if_alone()
         self._lock.release()
 
     def claim(self) -> Path:
@@ -114,9 +115,16 @@ class AttentionFolder:
             return read_index(self.path)
         return []
 
-    def _clean(self) -> None:
-        """Remove scratch and records that no index names: a process died before its commit."""
-        listed = {entry.number for entry in self._listed()}
+    def _clean_if_alone(self) -> None:
+        """Remove scratch and records that no index names, unless this process is still at them."""
+        if self._lock.lock_counter > 1:
+            return
+        try:
+            listed = {entry.number for entry in read_index(self.path)}
+        except FileNotFoundError:
+            listed = set()
+        except CorruptDataError:
+            return  # somebody may mend the index, as long as there is no new one
         for path in list(self.path.iterdir()):
             name = RECORD.fullmatch(path.name)
             if name and name[2] == "scratch":

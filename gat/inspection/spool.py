@@ -40,9 +40,9 @@ class Spool:
     num_heads: H. dtype: that of the weights.
 
     ``append`` each batch, ``finish`` for the record, then `publish` all spools of the folder:
-    before that ``load_attention`` finds what was there before. Scratch is removed when the spool
-    is closed, as a context or by ``close``, when it is forgotten and when the process ends; that
-    of a killed process is removed by the next one that writes to the folder.
+    until then ``load_attention`` finds what was there before. A spool that is closed, by its
+    ``with`` block or by ``close``, forgotten or alive when the process ends leaves nothing on the
+    disk that is not published; what a killed process left, the next writer to the folder removes.
     """
 
     def __init__(self, folder: str | Path, key: Any, num_heads: int, dtype: torch.dtype) -> None:

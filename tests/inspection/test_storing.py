@@ -206,6 +206,8 @@ def test_an_interrupted_save_leaves_the_old_one(failing, folder, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             save_attention([record("hub", layer=name) for name in "ab"], folder)
     assert_same(only(folder), record())
+    assert {path.suffix for path in folder.iterdir()} <= {"", ".json", ".arrow", ".tmp"}
+    assert len(list(folder.glob("*.arrow"))) == 2
     save_attention(record("hub"), folder)
     assert_same(only(folder), record("hub"))
     assert len(list(folder.glob("*"))) == 4  # the lock, the index, two files
@@ -365,6 +367,9 @@ def test_a_damaged_index_is_named_and_can_be_replaced(index, said, folder):
     (folder / "index.json").write_text(index)
     with pytest.raises(CorruptDataError, match=rf"index\.json.*{said}"):
         load_attention(folder)
+    with pytest.raises(InputError):
+        save_attention(record(flow="upstream"), folder)
+    assert (folder / "000001.edges.arrow").exists()  # the index could still be mended
     save_attention(record("hub"), folder)
     assert_same(only(folder), record("hub"))
 
