@@ -166,11 +166,13 @@ MEMORY = """
 import sys, torch
 from gat.inspection import spool
 def batch(number):
-    pair = torch.stack([torch.arange(ROWS) % NODES] * 2)
+    pair = torch.stack([torch.arange(ROWS) % 1000 + 1000 * number] * 2)
     return torch.arange(ROWS), pair, number, torch.full((ROWS, HEADS), float(number))
-ROWS, NODES, HEADS, BATCHES = 50_000, 1000, 16, 20
+ROWS, HEADS, BATCHES = 50_000, 16, 20
+NODES = 1000 * BATCHES
 spool.PIECE = 4 << 20
-chosen = torch.arange(NODES) % (BATCHES + 1)
+chosen = torch.arange(NODES) // 1000
+chosen[0] = -1  # all that follows moves
 with spool.Spool(sys.argv[1], "conv1", HEADS, torch.float32) as one:
     one.append(*batch(0))
     print("recording", flush=True)
@@ -196,7 +198,7 @@ def test_memory_stays_bounded_and_a_raising_process_leaves_no_scratch(tmp_path):
         assert "ZeroDivisionError" in run.stderr.read()
         edges = int(run.stdout.read())
     assert scratches(tmp_path) == []  # of the process that raised with a spool at hand
-    assert edges == 50 * sum(target % 21 < 20 for target in range(1000))
+    assert edges == 20 * 50_000 - 50
     raw = 20 * 50_000 * (4 * 8 + 16 * 4)
     assert len(held) > 20
     assert max(held) - held[0] < 0.3 * raw, f"{max(held) - held[0]} of {raw} bytes"
