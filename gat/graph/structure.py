@@ -244,9 +244,13 @@ class Graph:
         self._check_rows(values)
         if self.origin is None:
             return values
-        kept = (self.origin >= 0).nonzero().squeeze(1)
-        empty = values.new_zeros((self.num_caller_edges, *values.shape[1:]))
-        return empty.index_copy(0, self.origin[kept], values[kept])
+        out = values.new_zeros((self.num_caller_edges, *values.shape[1:]))
+        # Narrowed: indexing would copy what may be all the weights of a large graph.
+        first = self.num_edges - self.num_loops
+        out.index_copy_(0, self.origin.narrow(0, 0, first), values.narrow(0, 0, first))
+        origin = self.origin.narrow(0, first, self.num_loops)
+        own = (origin >= 0).nonzero().squeeze(1)
+        return out.index_copy_(0, origin[own], values.narrow(0, first, self.num_loops)[own])
 
     def added_loops(self, values: Tensor) -> Tensor:
         """Rows of per-edge values [E, ...] (listed) that belong to added loops: [num_dst, ...].

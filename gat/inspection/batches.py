@@ -7,6 +7,7 @@ model really used together.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,15 +17,18 @@ from torch_geometric.data import Data, HeteroData
 from gat.errors import InputError
 from gat.graph import Graph, read_edges
 from gat.inspection.record import AttentionRecord, EdgeType
+from gat.inspection.spool import Spool, publish
 
 __all__ = ["Batches", "target_mask"]
 
 
 class Batches:
-    """The batches of one recording. full: the whole graph, as `record_attention` takes it."""
+    """The batches of one recording. full: the whole graph, as `record_attention` takes it; folder:
+    where rows go as they come, instead of into memory."""
 
-    def __init__(self, full: Any) -> None:
+    def __init__(self, full: Any, folder: Path | None = None) -> None:
         self._edges, self._sizes = _whole(full)
+        self.folder = folder
         self._tables: dict[Any, Table] = {}
         self._n_id: dict[str | None, Tensor] = {}
         self._e_id: dict[EdgeType | None, Tensor] = {}
@@ -51,7 +55,11 @@ class Batches:
             raise InputError(f"{record.name} is not of an edge type of the whole graph: {known}")
         key = record.layer, kind
         if key not in self._tables:
-            self._tables[key] = Table.of(record, self._edges[kind], self._size(record))
+            spool = None
+            if self.folder is not None:
+                name = record.layer if kind is None else key
+                spool = Spool(self.folder, name, record.num_heads, record.weights.dtype)
+            self._tables[key] = Table.of(record, self._edges[kind], self._size(record), spool)
         ends = (None, None) if kind is None else (kind[0], kind[2])
         source, target = (self._n_id[end] for end in ends)
         table = self._tables[key]
@@ -62,6 +70,19 @@ class Batches:
         """The records of all batches so far."""
         self.pending = False
         return [table.record() for table in self._tables.values()]
+
+    def publish(self) -> list[AttentionRecord]:
+        """The records of all batches, now on disk; nothing can be added after."""
+        spools = [table.spool for table in self._tables.values() if table.spool is not None]
+        records = [table.stored() for table in self._tables.values()]
+        publish(spools)
+        return records
+
+    def close(self) -> None:
+        """Give up what is on disk and was not published."""
+        for table in self._tables.values():
+            if table.spool is not None:
+                table.spool.close()
 
     def _size(self, record: AttentionRecord) -> tuple[int, int]:
         if record.edge_type is None:
@@ -74,7 +95,8 @@ class Table:
     """One layer's rows of all batches.
 
     most: int64 [num_dst], how many edges of each target are recorded, -1 if it was not met; batch:
-    int64 [num_dst], of which batch they are; rows: (batch, edge_id, weights) of each batch.
+    int64 [num_dst], of which batch they are; rows: (batch, edge_id, weights) of each batch, unless
+    they go to the spool.
     """
 
     first: AttentionRecord
@@ -84,10 +106,13 @@ class Table:
     most: Tensor
     batch: Tensor
     loops: Tensor
+    spool: Spool | None = None
     rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, record: AttentionRecord, edges: Tensor, num_nodes: tuple[int, int]) -> "Table":
+    def of(
+        cls, record: AttentionRecord, edges: Tensor, num_nodes: tuple[int, int], spool: Spool | None
+    ) -> "Table":
         num_dst = num_nodes[1]
         edges = edges.to(record.weights.device)
         target = edges[1 if record.flow == "source_to_target" else 0]
@@ -100,6 +125,7 @@ class Table:
             none,
             none.clone(),
             record.loops.new_zeros(num_dst, record.num_heads),
+            spool,
         )
 
     def add(
@@ -126,7 +152,11 @@ class Table:
         self.batch[met] = number
         self.loops[met] = record.loops[better]
         kept = better[record.target]
-        self.rows.append((number, e_id[kept], record.weights[kept]))
+        rows, weights = e_id[kept], record.weights[kept]
+        if self.spool is None:
+            self.rows.append((number, rows, weights))
+        else:
+            self.spool.append(rows.cpu(), self.edges[:, rows].cpu(), number, weights.cpu())
 
     def _better(self, record: AttentionRecord, target: Tensor, wanted: Tensor | None) -> Tensor:
         """Which of the batch's targets are met with more edges than before, bool [num_dst']."""
@@ -180,6 +210,22 @@ class Table:
             edge_id=None if whole else edge_id,
             seen=None if whole else seen,
             complete=None if whole else complete,
+        )
+
+    def stored(self) -> AttentionRecord:
+        """All that was kept, on disk, in the order in which it came."""
+        assert self.spool is not None
+        first = self.first
+        return self.spool.finish(
+            self.batch.cpu(),
+            self.loops.cpu(),
+            layer_type=first.layer_type,
+            when=first.when,
+            num_src=self.num_nodes[0],
+            flow=first.flow,
+            heads=first.heads,
+            seen=(self.most >= 0).cpu(),
+            complete=(self.most == self.degree).cpu(),
         )
 
 

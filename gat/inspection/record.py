@@ -6,6 +6,7 @@ what is worked out from them stands in the other files of this room.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -194,6 +195,22 @@ class AttentionRecord:
             found.append(Neighbour(node, self.loops[node], None))
         return sorted(found, key=lambda one: -float(one.weights.mean()))
 
+    def save(self, folder: str | Path) -> None:
+        """Write the record to a folder; see `gat.inspection.save_attention`."""
+        Attention([self]).save(folder)
+
+    def to_pandas(self, **options: Any) -> Any:
+        """A DataFrame, one row per edge; see `gat.inspection.to_pandas`."""
+        from gat.inspection.tables import to_pandas
+
+        return to_pandas(self, **options)
+
+    def to_networkx(self, head: int | None = None) -> Any:
+        """A MultiDiGraph with the weights on its edges; see `gat.inspection.to_networkx`."""
+        from gat.inspection.tables import to_networkx
+
+        return to_networkx(self, head)
+
     def _with(self, **changed: Any) -> "AttentionRecord":
         """A copy that shares the graph: for changes that leave the edges alone."""
         copy = replace(self, **changed)
@@ -214,6 +231,12 @@ class Attention(Mapping[Any, AttentionRecord]):
         self._records: dict[Any, AttentionRecord] = {}
         for record in records:
             self._put(record)
+
+    def save(self, folder: str | Path) -> None:
+        """Write all records to a folder; see `gat.inspection.save_attention`."""
+        from gat.inspection.storing import save_attention
+
+        save_attention(self, folder)
 
     def _put(self, record: AttentionRecord) -> None:
         self._records[_key(record)] = record

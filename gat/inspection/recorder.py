@@ -15,6 +15,7 @@ from gat.inspection.batches import Batches, target_mask
 from gat.inspection.ears import Heard
 from gat.inspection.listening import attention_layers, listening
 from gat.inspection.record import WHEN, Attention, AttentionRecord, EdgeType
+from gat.inspection.storing import load_attention, save_attention
 
 __all__ = ["Recording", "record_attention"]
 
@@ -59,7 +60,9 @@ def record_attention(
                 attention.batch(batch)
                 model(batch.x, batch.edge_index)
 
-    folder: where records are kept on disk (extra ``arrow``), for those larger than memory.
+    folder: where records are kept on disk (extra ``arrow``), for those larger than memory: there
+    when the block ends, for `load_attention` too. Rows of batches then stand in the order in which
+    they came, which ``edge_id`` tells.
 
     Raises InputError for a model without attention layers, names that it has not, and at the end
     of the block if no layer ran.
@@ -88,7 +91,7 @@ class Recording(Attention):
         super().__init__()
         self._when, self._heads, self._nodes = when, heads, nodes
         self._folder = None if folder is None else Path(folder)
-        self._batches = None if full is None else Batches(full)
+        self._batches = None if full is None else Batches(full, self._folder)
         # How often each layer ran in this forward pass, and how many passes are running.
         self._calls: dict[Any, int] = {}
         self._depth = 0
@@ -121,10 +124,13 @@ class Recording(Attention):
         return super().__len__()
 
     def _settle(self) -> None:
-        """Put together what the batches recorded so far."""
-        if self._batches is not None and self._batches.pending:
-            for record in self._batches.records():
-                self._put(record)
+        """Put together what the batches recorded so far; on disk, when the block ends."""
+        if self._batches is not None and self._batches.pending and self._folder is None:
+            self._put_all(self._batches.records())
+
+    def _put_all(self, records: Iterable[AttentionRecord]) -> None:
+        for record in records:
+            self._put(record)
 
     def _begin(self, *_: Any) -> None:
         if self._depth == 0:
@@ -135,19 +141,16 @@ class Recording(Attention):
         self._depth -= 1
 
     def _close(self, error: Any, *_: Any) -> None:
-        """At the end of the block: what was to go to disk is there, or removed after an error."""
+        """At the end of the block: what was to go to disk is there, or given up after an error."""
         if self._batches is not None:
-            if error is None:
-                self._settle()
+            try:
+                if error is None and self._folder is not None:
+                    self._put_all(self._batches.publish())
+            finally:
+                self._batches.close()
         elif self._folder is not None and error is None and len(self):
-            from gat.inspection.storing import (  # type: ignore
-                load_attention,
-                save_attention,
-            )
-
             save_attention(self, self._folder)
-            for record in load_attention(self._folder).values():
-                self._put(record)
+            self._put_all(load_attention(self._folder).values())
 
     @torch.no_grad()
     def _hear(self, heard: Heard) -> None:

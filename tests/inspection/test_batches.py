@@ -198,3 +198,65 @@ def test_refusals_teach():
         model(batch.x, batch.edge_index)
         with pytest.raises(InputError, match="pass full=, its edge_index or Data"):
             attention.batch(batch)
+
+
+@pytest.mark.parametrize("fan_out", [None, 3])
+def test_batches_on_disk_give_the_same_record(tmp_path, fan_out):
+    data, model = whole(), layer(gat.nn)
+    generator = torch.Generator().manual_seed(1)
+    batches = [batch_of(data, list(range(k, k + 9)), fan_out, generator) for k in (0, 5, 22)]
+    records = []
+    for folder in (None, tmp_path / "attention"):
+        with gat.record_attention(model, full=data, folder=folder) as attention:
+            for batch in batches:
+                attention.batch(batch)
+                model(batch.x, batch.edge_index)
+        records.append(attention["GATConv"])
+    memory, disk = records
+    order = disk.edge_id.argsort()
+    assert torch.equal(disk.edge_id[order], memory.edge_id)
+    assert torch.equal(disk.weights[order], memory.weights)
+    assert torch.equal(disk.edge_index[:, order], memory.edge_index)
+    for name in ("loops", "seen", "complete"):
+        assert torch.equal(getattr(disk, name), getattr(memory, name))
+    stored = gat.inspection.load_attention(tmp_path / "attention")["GATConv"]
+    assert torch.equal(stored.weights, disk.weights)
+    assert stored.coverage == memory.coverage
+
+
+def test_an_error_leaves_what_was_on_disk_before(tmp_path):
+    data, model = whole(), layer(gat.nn)
+    batch = batch_of(data, [1, 2])
+
+    def record(fails):
+        with gat.record_attention(model, full=data, folder=tmp_path / "a") as attention:
+            attention.batch(batch)
+            model(batch.x, batch.edge_index)
+            assert not fails, "stop"
+        return attention["GATConv"]
+
+    first = record(fails=False)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    with pytest.raises(AssertionError, match="stop"):
+        record(fails=True)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == files
+    stored = gat.inspection.load_attention(tmp_path / "a")["GATConv"]
+    assert torch.equal(stored.weights, first.weights)
+
+
+def test_the_whole_graphs_record_goes_to_disk_too(tmp_path):
+    data, model = whole(), layer(gat.nn)
+    with gat.record_attention(model, folder=tmp_path / "a") as attention:
+        model(data.x, data.edge_index)
+    expected = on_all(model, data)
+    for record in (
+        attention["GATConv"],
+        gat.inspection.load_attention(tmp_path / "a")["GATConv"],
+    ):
+        assert torch.equal(record.weights, expected.weights)
+        assert torch.equal(record.loops, expected.loops)
+        assert record.edge_id is None
+    expected.save(tmp_path / "b")
+    assert list(gat.inspection.load_attention(tmp_path / "b")) == ["GATConv"]
+    assert len(expected.to_pandas(loops=False)) == data.num_edges
+    assert expected.to_networkx().number_of_nodes() == data.num_nodes
