@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gat.errors import InputError
 from gat.nn.batched import batch_size, split_batch, split_heads
+from gat.nn.forms import Dot
 from gat.nn.pyg import DropIn, check_one_tensor
-from gat.ops import dot_attention
 
 __all__ = ["AGNNConv"]
 
@@ -51,9 +51,9 @@ class AGNNConv(DropIn, pyg.AGNNConv):
         value = split_heads(x, 1)
         # Rows are normalised once, not once an edge.
         key = F.normalize(value, p=2.0, dim=-1)
-        result = dot_attention(graph, self.beta * key, key, value, scale=1.0, return_weights=asked)
-        if isinstance(result, Tensor):
-            return split_batch(result, batch).squeeze(-2)
-        out, weights = result
+        call = {"edge_index": edge_index, "batch": batch}
+        out, weights = self._attend_by(graph, Dot(self.beta * key, key), value, 0.0, asked, **call)
+        if weights is None:
+            return split_batch(out, batch).squeeze(-2)
         weighted = self._with_weights(graph, edge_index, weights, batch)
         return split_batch(out, batch).squeeze(-2), weighted

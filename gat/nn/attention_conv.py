@@ -10,6 +10,7 @@ from torch_geometric.typing import OptTensor
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph, graph_of
 from gat.nn.batched import batch_size, split_batch, split_heads
+from gat.nn.changes import ChangedNormalizer
 from gat.nn.dropout import dropout as drop
 from gat.nn.edge_bias import edge_bias
 from gat.nn.edge_features import EdgeFeatures, edge_features
@@ -237,10 +238,15 @@ class AttentionConv(DropIn):
         if bias is not None:
             form = Edgewise(form.scores(graph) + bias)
         in_value = edge if "value" in self.edge_in else None
+        normalizer: Any = self.normalizer
+        if self._changes:
+            call = {"edge_index": edge_index, "batch": batch}
+            normalizer = ChangedNormalizer(self.normalizer, self._changed, value, bias, **call)
         if self._why_pygs_way(edge_index):
-            out, weights = self._by_messages(graph, form, value, in_value)
+            out, weights = self._by_messages(graph, normalizer, form, value, in_value)
         else:
-            out, weights = self._by_operators(graph, form, value, in_value, return_weights)
+            asked = return_weights or in_value is not None
+            out, weights = self._by_operators(graph, normalizer, form, value, in_value, asked)
         answer: list[Any] = [self.ending(out, x_dst, batch)]
         if self.update_edges:
             answer.append(self._hidden(graph, scored, edge_index, query, key, edge_attr, batch))
@@ -254,22 +260,32 @@ class AttentionConv(DropIn):
         return Edgewise(form) if isinstance(form, Tensor) else form
 
     def _by_operators(
-        self, graph: Graph, form: Form, value: Tensor, edge: EdgeFeatures | None, weights: bool
+        self,
+        graph: Graph,
+        normalizer: Any,
+        form: Form,
+        value: Tensor,
+        edge: EdgeFeatures | None,
+        asked: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """The sums [num_dst, H, C], and the weights [E, H] if asked for."""
         dropout = self.dropout if self.training else 0.0
-        asked = weights or edge is not None
-        out, used = self.normalizer.attend(graph, form, value, dropout, asked)
+        out, used = normalizer.attend(graph, form, value, dropout, asked)
         if edge is not None:
             assert used is not None
             out = out + edge.summed(graph, used)
         return out, used
 
     def _by_messages(
-        self, graph: Graph, form: Form, value: Tensor, edge: EdgeFeatures | None
+        self,
+        graph: Graph,
+        normalizer: Any,
+        form: Form,
+        value: Tensor,
+        edge: EdgeFeatures | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The same through PyG's propagate, which makes messages [E, H, C]."""
-        weights = drop(self.normalizer(graph, form.scores(graph)), self.dropout, self.training)
+        weights = drop(normalizer(graph, form.scores(graph)), self.dropout, self.training)
         size = (graph.num_src, graph.num_dst)
         size = size if self.flow == "source_to_target" else size[::-1]
         edges = self._listed_edges(graph)

@@ -9,10 +9,10 @@ from torch_geometric.typing import OptPairTensor, OptTensor
 from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.edge_features import edge_features
 from gat.nn.features import project
+from gat.nn.forms import Additive
 from gat.nn.gat_layers import AttentionMixin
 from gat.nn.head_scores import end_scores
 from gat.nn.pyg import check_features, extend_signature
-from gat.ops import additive_attention
 
 __all__ = ["GATConv"]
 
@@ -63,15 +63,14 @@ class GATConv(AttentionMixin, pyg.GATConv):
         if attr is not None:
             edge = edge_features(self.lin_edge, attr, self.heads, batch)
             score_edge = edge.against(self.att_edge.squeeze(0))
-        result = additive_attention(
+        result = self._attend_by(
             graph,
+            Additive(score_src, score_dst, score_edge, self.negative_slope),
             self._values(graph, src),
-            score_src,
-            score_dst,
-            score_edge,
-            negative_slope=self.negative_slope,
-            dropout=self.dropout if self.training else 0.0,
-            return_weights=bool(return_attention_weights),
+            self.dropout if self.training else 0.0,
+            bool(return_attention_weights),
+            edge_index=edge_index,
+            batch=batch,
         )
         return self._finish(graph, edge_index, result, residual, batch)
 

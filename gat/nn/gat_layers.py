@@ -7,6 +7,7 @@ from torch_geometric.utils import is_torch_sparse_tensor
 
 from gat.graph import Graph
 from gat.nn.dropout import dropout
+from gat.nn.forms import Attended
 from gat.nn.pyg import DropIn
 from gat.notices import warn_once
 from gat.ops.dropout import check_probability
@@ -85,14 +86,14 @@ class AttentionMixin(DropIn):
         self,
         graph: Graph,
         edge_index: Any,
-        result: Any,
+        attended: Attended,
         residual: Tensor | None,
         batch: int | None,
     ) -> Any:
-        """What the layer returns, of an operator's output, or (output, weights)."""
-        if isinstance(result, Tensor):
-            return self._complete(graph, result, residual, batch)
-        out, weights = result
+        """What the layer returns, of an operator's output and the weights, if asked for."""
+        out, weights = attended
+        if weights is None:
+            return self._complete(graph, out, residual, batch)
         weighted = self._with_weights(graph, edge_index, weights, batch)
         return self._complete(graph, out, residual, batch), weighted
 

@@ -9,9 +9,9 @@ from torch_geometric.typing import OptTensor, PairTensor
 from gat.errors import InputError
 from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.features import project
+from gat.nn.forms import Hidden
 from gat.nn.gat_layers import AttentionMixin
 from gat.nn.pyg import check_pair, extend_signature
-from gat.ops import gatv2_attention
 
 __all__ = ["GATv2Conv"]
 
@@ -46,16 +46,21 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
         key = split_heads(project(self.lin_l, x_src), self.heads)
         shared = self.lin_r is self.lin_l and x_dst is x_src
         query = key if shared else split_heads(project(self.lin_r, x_dst), self.heads)
-        result = gatv2_attention(
-            graph,
-            key,
+        form = Hidden(
             query,
+            key,
             repeat_heads(self.att.squeeze(0), batch, dim=0),
             repeat_heads(self._edge_features(graph, edge_index, edge_attr), batch),
-            value=self._values(graph, key),
             negative_slope=self.negative_slope,
-            dropout=self.dropout if self.training else 0.0,
-            return_weights=bool(return_attention_weights),
+        )
+        result = self._attend_by(
+            graph,
+            form,
+            self._values(graph, key),
+            self.dropout if self.training else 0.0,
+            bool(return_attention_weights),
+            edge_index=edge_index,
+            batch=batch,
         )
         return self._finish(graph, edge_index, result, residual, batch)
 

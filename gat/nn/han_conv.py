@@ -13,9 +13,9 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
 from gat.nn.features import project
+from gat.nn.forms import Additive
 from gat.nn.head_scores import end_scores
 from gat.nn.pyg import DropIn, check_features
-from gat.ops import additive_attention, out_and_weights
 
 __all__ = ["HANConv"]
 
@@ -95,15 +95,16 @@ class HANConv(DropIn, pyg.HANConv):
         name = "__".join(edge_type)
         att_src = repeat_heads(self.lin_src[name], batch)
         att_dst = repeat_heads(self.lin_dst[name], batch)
-        result = additive_attention(
+        out, weights = self._attend_by(
             graph,
+            Additive(*end_scores(src, dst, att_src, att_dst), negative_slope=self.negative_slope),
             src,
-            *end_scores(src, dst, att_src, att_dst),
-            negative_slope=self.negative_slope,
-            dropout=self.dropout if self.training else 0.0,
-            return_weights=returns,
+            self.dropout if self.training else 0.0,
+            returns,
+            edge_index=edges,
+            edge_type=edge_type,
+            batch=batch,
         )
-        out, weights = out_and_weights(result)
         out = F.relu(split_batch(out, batch).flatten(-2))
         return out, None if weights is None else self._with_weights(graph, edges, weights, batch)
 

@@ -17,8 +17,12 @@ from torch_geometric.utils.sparse import set_sparse_value
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph, graph_of, loop_features
 from gat.nn.batched import batch_size, split_batch
+from gat.nn.changes import Change, Weighing
 from gat.nn.edges import as_csr, check_size, known_targets, stored_features
+from gat.nn.forms import Attended, Form
 from gat.notices import warn_once
+from gat.ops import aggregate
+from gat.ops.dropout import drop_weights
 
 __all__ = ["DropIn", "check_features", "check_one_tensor", "check_pair", "extend_signature"]
 
@@ -55,6 +59,8 @@ class DropIn(MessagePassing):
     # Of layers that know no such option; the others set it.
     add_self_loops: bool = False
     fill_value: Any = "mean"
+    # What interventions make of the attention; set on the instance while one is in force.
+    _changes: tuple[Change, ...] = ()
     # Further methods of a layer that its message passing consists of.
     _own_steps: tuple[str, ...] = ()
     _overridden: tuple[str, ...] = ()
@@ -87,6 +93,7 @@ class DropIn(MessagePassing):
         ours = {
             "a gat.Graph": isinstance(edge_index, Graph),
             "a batch of features": _is_batch(x),
+            "an intervention on its attention": bool(self._changes),
             **self._own_options(),
             **asked,
         }
@@ -133,6 +140,23 @@ class DropIn(MessagePassing):
         return graph_of(
             edge_index, (num_src, num_dst), flow=self.flow, self_loops=self.add_self_loops
         )
+
+    def _attend_by(
+        self, graph: Graph, form: Form, value: Tensor, dropout: float, returns: bool, **call: Any
+    ) -> Attended:
+        """`Form.attend`, or in steps where something changes the weights; call: of `Weighing`."""
+        if not self._changes:
+            return form.attend(graph, value, dropout, returns)
+        weights = self._changed(Weighing(graph, value, lambda: form.scores(graph), **call))
+        used = drop_weights(weights, dropout) if dropout > 0 else weights
+        return aggregate(graph, used, value), used if returns else None
+
+    def _changed(self, weighing: Weighing) -> Tensor:
+        """The weights [E, K] that the interventions in force make of it, before dropout."""
+        weighing.flow = self.flow
+        for change in self._changes:
+            weighing = change(weighing)
+        return weighing.weights
 
     def _with_weights(
         self, graph: Graph, edge_index: Any, weights: Tensor, batch: int | None = None

@@ -12,6 +12,7 @@ from torch_geometric.utils import is_torch_sparse_tensor
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
+from gat.nn.changes import Weighing
 from gat.nn.edges import stored_values
 from gat.nn.features import is_plain_linear
 from gat.nn.pyg import DropIn, check_pair
@@ -92,7 +93,8 @@ class RGATConv(DropIn, pyg.RGATConv):
         value = split_heads(value, self.heads).repeat_interleave(self.dim, dim=1)
         edge = repeat_heads(self._edge_term(graph, edge_index, edge_attr), batch)
         returns = isinstance(return_attention_weights, bool)
-        out, weights = self._attend(relations, value, key, query, edge, returns)
+        given = graph, edge_index, batch
+        out, weights = self._attend(given, relations, value, key, query, edge, returns)
         out = self._join(split_batch(out, batch))
         if weights is None:
             return out
@@ -159,6 +161,7 @@ class RGATConv(DropIn, pyg.RGATConv):
 
     def _attend(
         self,
+        given: tuple[Graph, Any, int | None],
         relations: Relations,
         value: Tensor,
         key: Tensor,
@@ -170,7 +173,7 @@ class RGATConv(DropIn, pyg.RGATConv):
         query = query.index_select(0, relations.target.edge)
         dropout = self.dropout if self.training and self.mod not in MODS else 0.0
         across = self.attention_mechanism == "across-relation"
-        plain = self.mod not in MODS and not (returns and dropout)
+        plain = self.mod not in MODS and not (returns and dropout) and not self._changes
         if across and plain and self.attention_mode == ADDITIVE:
             result = additive_attention(
                 relations.graph, value, key, None, query if edge is None else query + edge,
@@ -178,7 +181,14 @@ class RGATConv(DropIn, pyg.RGATConv):
             )  # fmt: skip
             return out_and_weights(result)
         scores = self._scores(relations, key, query, edge)
-        weights = segment_softmax(relations.graph if across else relations.within, scores)
+        over = relations.graph if across else relations.within
+        if self._changes:
+            graph, edge_index, batch = given
+            call = Weighing(graph, value, lambda: scores, over=over, batch=batch)
+            call.edge_index = edge_index
+            weights = self._changed(call)
+        else:
+            weights = segment_softmax(over, scores)
         used = drop_weights(weights, dropout) if dropout > 0 else weights
         out = self._sum(relations.graph, used, value)
         if not returns:
@@ -202,7 +212,9 @@ class RGATConv(DropIn, pyg.RGATConv):
             weights = torch.where(weights > 0, weights + 1, weights)
         out = aggregate(graph, weights, value)
         if self.mod == "additive":
-            return out + self.w * aggregate(graph, torch.ones_like(weights), value)
+            # An edge that was given a weight of 0 is switched off altogether.
+            ones = (weights != 0).to(weights.dtype) if self._changes else torch.ones_like(weights)
+            return out + self.w * aggregate(graph, ones, value)
         if self.mod in ("scaled", "f-scaled"):
             degree = graph.in_degree.to(weights.dtype).view(-1, 1)
             if self.mod == "scaled":

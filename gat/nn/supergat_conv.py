@@ -65,7 +65,9 @@ class SuperGATConv(DropIn, pyg.SuperGATConv):
         value = split_heads(project(self.lin, x), self.heads)
         logits = self._logits(graph, value)
         form = Edgewise(self._scores(graph, value, logits, count))
-        out, weights = form.attend(graph, value, self.dropout if self.training else 0.0, asked)
+        dropout = self.dropout if self.training else 0.0
+        call = {"edge_index": edge_index, "batch": count}
+        out, weights = self._attend_by(graph, form, value, dropout, asked, **call)
         if self.training:
             self._supervise(graph, value, logits, neg_edge_index, batch, count)
         if weights is None:

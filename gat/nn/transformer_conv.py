@@ -1,5 +1,6 @@
 """TransformerConv: PyTorch Geometric's layer of that name, computed by `gat.ops.dot_attention`."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch_geometric.typing import OptTensor
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
+from gat.nn.changes import Weighing
 from gat.nn.features import project
 from gat.nn.pyg import DropIn, check_pair
 from gat.ops import aggregate, dot_attention, dot_scores, segment_softmax
@@ -67,11 +69,14 @@ class TransformerConv(DropIn, pyg.TransformerConv):
             split_heads(project(self.lin_key, x_src), self.heads),
             split_heads(project(self.lin_value, x_src), self.heads),
         )
-        if not isinstance(return_attention_weights, bool):
+        asked = isinstance(return_attention_weights, bool)
+        if not asked and not self._changes:
             dropout = self.dropout if self.training else 0.0
             out: Any = dot_attention(graph, *nodes, *edges, dropout=dropout)
             return self._complete(out, batch, x_dst)
-        out, weights = self._attend_in_steps(graph, *nodes, *edges)
+        out, weights = self._attend_in_steps(graph, *nodes, *edges, edge_index, batch)
+        if not asked:
+            return self._complete(out, batch, x_dst)
         weighted = self._with_weights(graph, edge_index, weights, batch)
         return self._complete(out, batch, x_dst), weighted
 
@@ -117,9 +122,16 @@ class TransformerConv(DropIn, pyg.TransformerConv):
         value: Tensor,
         edge_key: Tensor | None,
         edge_value: Tensor | None,
+        edge_index: Any,
+        batch: int | None,
     ) -> tuple[Tensor, Tensor]:
         """As `dot_attention`, the same weights dropped, but giving them back as before dropout."""
-        weights = segment_softmax(graph, dot_scores(graph, query, key, edge_key))
+        scores = partial(dot_scores, graph, query, key, edge_key)
+        if self._changes:
+            call = Weighing(graph, value, scores, edge_index=edge_index, batch=batch)
+            weights = self._changed(call)
+        else:
+            weights = segment_softmax(graph, scores())
         used = weights
         if self.training and self.dropout > 0:
             used = drop_weights(weights, self.dropout)
