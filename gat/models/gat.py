@@ -79,6 +79,8 @@ class GAT(nn.Module):
         bias: bool = True,
         edge_dim: int | None = None,
     ) -> None:
+        # All it takes to make such a network again.
+        self.options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         _check_choice("attention", attention, ATTENTIONS)
         counts = {"num_layers": num_layers, "hidden_channels": hidden_channels}

@@ -103,14 +103,14 @@ def accelerate(model: nn.Module) -> AccelerateReport:
 
     Raises ArgumentTypeError if ``model`` is no module.
     """
-    twins = _twins()
+    known = twins()
     changed, already, left = [], [], []
     for name, module in _modules(model):
         note = LayerNote(name, type(module).__name__)
-        twin = twins.get(type(module))
-        if isinstance(module, tuple(twins.values())):
+        twin = known.get(type(module))
+        if isinstance(module, tuple(known.values())):
             already.append(note)
-        elif why := _why_left(module, twins):
+        elif why := why_left(module, known):
             left.append(LayerNote(name, _class_name(module), why))
         elif twin is not None:
             setattr(module, MARK, type(module))
@@ -126,13 +126,13 @@ def restore(model: nn.Module) -> AccelerateReport:
     model can be restored as well. Left is a layer whose class something else changed since (as
     ``torch.nn.utils.parametrize`` does). Raises ArgumentTypeError if ``model`` is no module.
     """
-    twins = _twins()
+    known = twins()
     changed, left = [], []
     for name, module in _modules(model):
         before = vars(module).get(MARK)
         if before is None:
             continue
-        if type(module) is twins.get(before):
+        if type(module) is known.get(before):
             _become(module, before)
             delattr(module, MARK)
             changed.append(LayerNote(name, before.__name__))
@@ -151,20 +151,20 @@ def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return model.named_modules()
 
 
-def _twins() -> dict[type, type]:
+def twins() -> dict[type, type]:
     """PyG's classes, and ours of the same name."""
     return {getattr(pyg, name): getattr(gat.nn, name) for name in TWINS}
 
 
-def _why_left(module: nn.Module, twins: dict[type, type]) -> str:
+def why_left(module: nn.Module, known: dict[type, type]) -> str:
     """Why an attention layer stays as it is; "" for one that need not, and for other modules."""
     if isinstance(module, torch.jit.ScriptModule):
-        known = _class_name(module) in (*TWINS, *OTHERS)
-        return "its code was fixed by torch.jit" if known else ""
-    if type(module) in twins:
+        is_attention = _class_name(module) in (*TWINS, *OTHERS)
+        return "its code was fixed by torch.jit" if is_attention else ""
+    if type(module) in known:
         return _why_not(module)
     for base in type(module).__mro__:
-        if base in twins:
+        if base in known:
             return f"a subclass of {base.__name__}, which may have code of its own"
         if base.__name__ in OTHERS and base is _other(base.__name__):
             flag = ONLY_IF.get(base.__name__)

@@ -54,6 +54,7 @@ class Weighing:
         self.over = graph if over is None else over
         self.edge_index, self.flow, self.edge_type = edge_index, flow, edge_type
         self.masked = masked
+        self._off: Tensor | None = None
         self._score, self._normalize = score, normalize
         self._weights: Tensor | None = None
 
@@ -64,12 +65,20 @@ class Weighing:
 
     @property
     def weights(self) -> Tensor:
-        """The weights so far, [E, K]."""
+        """The weights so far, [E, K]; 0 of heads that are off."""
         if self._weights is None:
             scores = self._score()
             normalize = self._normalize
             self._weights = self._softmax(scores) if normalize is None else normalize(scores)
-        return self._weights
+        if self._off is None:
+            return self._weights
+        return self._weights.masked_fill(self._off, 0.0)
+
+    def without(self, columns: Tensor) -> Weighing:
+        """Heads, bool [K], switched off: their weights are 0, whatever follows."""
+        new = self._copy()
+        new._off = columns if self._off is None else self._off | columns
+        return new
 
     def with_weights(self, weights: Tensor) -> Weighing:
         """Other weights [E, 1], [E, H] or [E, K] in the place of these."""

@@ -1,0 +1,184 @@
+"""Putting a change of attention into a model's layers, and taking it out again without a trace.
+
+While a change is in force the layer holds it in ``_changes`` (`gat.nn.changes`), a layer of PyG's
+is of our class (`gat.accelerate`), and compiled code runs uncompiled, since it would not notice.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import torch_geometric.nn as pyg
+from torch import nn
+
+from gat.errors import ArgumentTypeError, InputError
+from gat.nn.accelerate import TWINS, accelerate, restore, twins, why_left
+from gat.nn.changes import Change
+from gat.nn.pyg import DropIn
+
+__all__ = ["Layers", "changing", "check_heads", "layers_of", "num_heads", "shown"]
+
+# A layer's name, several, or None for all.
+Layers = str | Iterable[str] | None
+
+CHANGED = "_changes"
+# What our layers are called that PyG has too, and what attends over something else than edges.
+KNOWN = tuple(name for name in TWINS if name != "HeteroConv")
+NOT_OVER_EDGES = ("DNAConv", "GPSConv")
+# Layers that a change in force turned from PyG's class into ours.
+TURNED = "_gat_turned_by_change"
+# Where torch.compile keeps the module it wraps.
+COMPILED = "_orig_mod"
+
+
+def layers_of(model: nn.Module, layers: Layers = None) -> dict[str, nn.Module]:
+    """The attention layers of those names, or all, whose attention can be changed; "" is the model
+    itself.
+
+    Raises InputError for a name that is no attention layer's, for a layer whose attention cannot be
+    changed, and if there is none; ArgumentTypeError if ``model`` is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentTypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+    known = {kind: ours for kind, ours in twins().items() if kind is not pyg.HeteroConv}
+    modules = ((_plain(path), one) for path, one in model.named_modules())
+    found = {path: one for path, one in modules if _attends(one, known)}
+    if layers is not None:
+        found = {name: _named(model, name, found, known) for name in _names(layers)}
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} has no attention layer to change; expected at least one of "
+            f"{', '.join(KNOWN)} or AttentionConv, gat's or PyTorch Geometric's"
+        )
+    return found
+
+
+def num_heads(layer: nn.Module) -> int:
+    """How many weights each edge has in this layer."""
+    # RGATConv has `dim` of them per head.
+    return getattr(layer, "heads", 1) * getattr(layer, "dim", 1)
+
+
+def check_heads(path: str, layer: nn.Module, heads: Iterable[int]) -> tuple[int, ...]:
+    """The numbers of heads of this layer; InputError for one it has not."""
+    numbers, count = tuple(heads), num_heads(layer)
+    for head in numbers:
+        if isinstance(head, bool) or not isinstance(head, int) or not 0 <= head < count:
+            raise InputError(
+                f"{shown(path, layer)} has no head {head!r}; expected numbers from 0 to {count - 1}"
+            )
+    return numbers
+
+
+def shown(path: str, layer: nn.Module) -> str:
+    """A layer for messages: its name and class."""
+    return f"{path} ({type(layer).__name__})" if path else type(layer).__name__
+
+
+@contextmanager
+def changing(model: nn.Module, changes: Mapping[str, Change]) -> Iterator[None]:
+    """Each change in force at the layer of its name; they follow those in force already."""
+    layers = layers_of(model, changes)
+    with ExitStack() as stack:
+        stack.enter_context(_uncompiled())
+        for path, change in changes.items():
+            layer = layers[path]
+            # Of its own, so that it is this one that goes, whoever leaves first.
+            one = _Once(change)
+            _put(path, layer, one)
+            stack.callback(_take, layer, one)
+        yield
+
+
+class _Once:
+    """A change, told from others by identity."""
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+
+    def __call__(self, weighing: Any) -> Any:
+        return self.change(weighing)
+
+
+def _put(path: str, layer: nn.Module, change: _Once) -> None:
+    if not isinstance(layer, DropIn):
+        report = accelerate(layer)
+        if not isinstance(layer, DropIn):
+            why = next((note.why for note in report.left if not note.name), "gat has no such layer")
+            raise InputError(f"the attention of {shown(path, layer)} cannot be changed: {why}")
+        layer.__dict__[TURNED] = True
+    layer.__dict__[CHANGED] = (*layer.__dict__.get(CHANGED, ()), change)
+
+
+def _take(layer: nn.Module, change: _Once) -> None:
+    left = tuple(one for one in layer.__dict__[CHANGED] if one is not change)
+    if left:
+        layer.__dict__[CHANGED] = left
+        return
+    del layer.__dict__[CHANGED]
+    if layer.__dict__.pop(TURNED, False):
+        restore(layer)
+
+
+def _attends(module: nn.Module, known: dict[type, type]) -> bool:
+    """Whether it attends over edges, be it in a way that cannot be changed."""
+    if isinstance(module, DropIn) or type(module) in known:
+        return True
+    others = any(base.__name__ in NOT_OVER_EDGES for base in type(module).__mro__)
+    return not others and bool(why_left(module, known))
+
+
+def _plain(path: str) -> str:
+    """A name without what torch.compile puts into it."""
+    return ".".join(part for part in path.split(".") if part != COMPILED)
+
+
+def _names(layers: Any) -> list[str]:
+    names = [layers] if isinstance(layers, str) else list(layers)
+    for name in names:
+        if not isinstance(name, str):
+            raise ArgumentTypeError(
+                f"layers holds a {type(name).__name__}; expected names, such as 'conv1'"
+            )
+    return names
+
+
+def _named(
+    model: nn.Module, name: str, found: dict[str, nn.Module], known: dict[type, type]
+) -> nn.Module:
+    if _plain(name) in found:
+        return found[_plain(name)]
+    # A second name of a module that `named_modules` gives once.
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        module = None
+    if module is None or not _attends(module, known):
+        listed = ", ".join(shown(path, one) for path, one in found.items()) or "none"
+        what = "no layer" if module is None else f"{type(module).__name__}, no attention layer,"
+        raise InputError(
+            f"{type(model).__name__} has {what} at {name!r}; its attention layers: {listed}"
+        )
+    return module
+
+
+class _Eager:
+    """How many changes are in force, and what keeps compiled code from running meanwhile."""
+
+    count = 0
+    stance: Any = None
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Compiled code runs as it was written. Counted, since contexts need not end in order."""
+    if _Eager.count == 0:
+        _Eager.stance = torch.compiler.set_stance("force_eager")
+    _Eager.count += 1
+    try:
+        yield
+    finally:
+        _Eager.count -= 1
+        if _Eager.count == 0:
+            _Eager.stance.__exit__(None, None, None)
