@@ -1,11 +1,13 @@
 """Putting a change of attention into a model's layers, and taking it out again without a trace.
 
 While a change is in force the layer holds it in ``_changes`` (`gat.nn.changes`), a layer of PyG's
-is of our class (`gat.accelerate`), and compiled code runs uncompiled, since it would not notice.
+is of our class (`gat.accelerate`) or has hooks, and compiled code runs uncompiled, since it would
+not notice.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ import torch_geometric.nn as pyg
 from torch import nn
 
 from gat.errors import ArgumentTypeError, InputError
+from gat.inspection.signed import Hooks
 from gat.nn.accelerate import TWINS, accelerate, restore, twins, why_left
 from gat.nn.changes import Change
 from gat.nn.pyg import DropIn
@@ -26,7 +29,7 @@ CHANGED = "_changes"
 # What our layers are called that PyG has too, and what attends over something else than edges.
 KNOWN = tuple(name for name in TWINS if name != "HeteroConv")
 NOT_OVER_EDGES = ("DNAConv", "GPSConv")
-# Layers that a change in force turned from PyG's class into ours.
+# What turns a layer of PyG's back, which the change in force turned into ours.
 TURNED = "_gat_turned_by_change"
 # Where torch.compile keeps the module it wraps.
 COMPILED = "_orig_mod"
@@ -102,12 +105,8 @@ class _Once:
 
 
 def _put(path: str, layer: nn.Module, change: _Once) -> None:
-    if not isinstance(layer, DropIn):
-        report = accelerate(layer)
-        if not isinstance(layer, DropIn):
-            why = next((note.why for note in report.left if not note.name), "gat has no such layer")
-            raise InputError(f"the attention of {shown(path, layer)} cannot be changed: {why}")
-        layer.__dict__[TURNED] = True
+    if CHANGED not in layer.__dict__ and not isinstance(layer, DropIn):
+        layer.__dict__[TURNED] = _turn(path, layer)
     layer.__dict__[CHANGED] = (*layer.__dict__.get(CHANGED, ()), change)
 
 
@@ -117,8 +116,23 @@ def _take(layer: nn.Module, change: _Once) -> None:
         layer.__dict__[CHANGED] = left
         return
     del layer.__dict__[CHANGED]
-    if layer.__dict__.pop(TURNED, False):
-        restore(layer)
+    turn_back = layer.__dict__.pop(TURNED, None)
+    if turn_back is not None:
+        turn_back()
+
+
+def _turn(path: str, layer: nn.Module) -> Callable[[], Any]:
+    """Make a layer of PyG's one that can be changed; what undoes it."""
+    if type(layer) is pyg.FAConv:
+        return Hooks(layer).remove
+    report = accelerate(layer)
+    if not isinstance(layer, DropIn):
+        why = next((note.why for note in report.left if not note.name), "gat has no such layer")
+        raise InputError(
+            f"the attention of {shown(path, layer)} cannot be changed: {why}. It can be of "
+            f"{', '.join(KNOWN)}, FAConv and AttentionConv"
+        )
+    return partial(restore, layer)
 
 
 def _attends(module: nn.Module, known: dict[type, type]) -> bool:

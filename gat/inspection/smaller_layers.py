@@ -85,7 +85,8 @@ def drop_heads(name: str, layer: Any, dropped: tuple[int, ...]) -> Tensor:
     for vector in parts.vectors:
         _select(name, layer, vector, {1: heads})
     if layer.concat:
-        _select(name, layer, "bias", keep)
+        if hasattr(layer, "bias"):
+            _select(name, layer, "bias", keep)
         for module in _distinct(layer, (parts.residual,)):
             _narrow(name, module, keep)
     elif layer.heads > 1:
@@ -195,8 +196,8 @@ def _replace(
         return
     if not isinstance(before, nn.Parameter) or is_lazy(before):
         raise InputError(
-            f"the {parameter} of {name} ({type(module).__name__}) is no parameter of a known size; "
-            f"call the model once before, and remove parametrizations such as weight_norm"
+            f"a {parameter} of {name} is no parameter of a known size; call the model once before, "
+            f"and remove parametrizations such as weight_norm"
         )
     with torch.no_grad():
         after = make(before).clone()
