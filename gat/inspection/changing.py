@@ -5,6 +5,7 @@ is of our class (`gat.accelerate`) or has hooks, and compiled code runs uncompil
 not notice.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,7 +16,7 @@ import torch_geometric.nn as pyg
 from torch import nn
 
 from gat.errors import ArgumentTypeError, InputError
-from gat.inspection.signed import Hooks
+from gat.inspection.hooked import SignedHooks, TypedHooks
 from gat.nn.accelerate import TWINS, accelerate, restore, twins, why_left
 from gat.nn.changes import Change
 from gat.nn.pyg import DropIn
@@ -26,8 +27,9 @@ __all__ = ["Layers", "changing", "check_heads", "layers_of", "num_heads", "shown
 Layers = str | Iterable[str] | None
 
 CHANGED = "_changes"
-# What our layers are called that PyG has too, and what attends over something else than edges.
-KNOWN = tuple(name for name in TWINS if name != "HeteroConv")
+# Whose attention can be changed.
+OURS = ", ".join([*(n for n in TWINS if n != "HeteroConv"), "FAConv", "HGTConv, AttentionConv"])
+# What attends over something else than edges.
 NOT_OVER_EDGES = ("DNAConv", "GPSConv")
 # What turns a layer of PyG's back, which the change in force turned into ours.
 TURNED = "_gat_turned_by_change"
@@ -36,11 +38,10 @@ COMPILED = "_orig_mod"
 
 
 def layers_of(model: nn.Module, layers: Layers = None) -> dict[str, nn.Module]:
-    """The attention layers of those names, or all, whose attention can be changed; "" is the model
-    itself.
+    """The attention layers of those names, or all; "" is the model itself.
 
-    Raises InputError for a name that is no attention layer's, for a layer whose attention cannot be
-    changed, and if there is none; ArgumentTypeError if ``model`` is no module.
+    Raises InputError for a name that is no attention layer's, and for a model without any where all
+    are meant; ArgumentTypeError if ``model`` is no module.
     """
     if not isinstance(model, nn.Module):
         raise ArgumentTypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
@@ -48,11 +49,11 @@ def layers_of(model: nn.Module, layers: Layers = None) -> dict[str, nn.Module]:
     modules = ((_plain(path), one) for path, one in model.named_modules())
     found = {path: one for path, one in modules if _attends(one, known)}
     if layers is not None:
-        found = {name: _named(model, name, found, known) for name in _names(layers)}
+        return {name: _named(model, name, found, known) for name in _names(layers)}
     if not found:
         raise InputError(
             f"{type(model).__name__} has no attention layer to change; expected at least one of "
-            f"{', '.join(KNOWN)} or AttentionConv, gat's or PyTorch Geometric's"
+            f"{OURS}"
         )
     return found
 
@@ -65,11 +66,11 @@ def num_heads(layer: nn.Module) -> int:
 
 def check_heads(path: str, layer: nn.Module, heads: Iterable[int]) -> tuple[int, ...]:
     """The numbers of heads of this layer; InputError for one it has not."""
-    numbers, count = tuple(heads), num_heads(layer)
+    numbers, count = tuple(map(operator.index, heads)), num_heads(layer)
     for head in numbers:
-        if isinstance(head, bool) or not isinstance(head, int) or not 0 <= head < count:
+        if not 0 <= head < count:
             raise InputError(
-                f"{shown(path, layer)} has no head {head!r}; expected numbers from 0 to {count - 1}"
+                f"{shown(path, layer)} has no head {head}; expected numbers from 0 to {count - 1}"
             )
     return numbers
 
@@ -124,13 +125,14 @@ def _take(layer: nn.Module, change: _Once) -> None:
 def _turn(path: str, layer: nn.Module) -> Callable[[], Any]:
     """Make a layer of PyG's one that can be changed; what undoes it."""
     if type(layer) is pyg.FAConv:
-        return Hooks(layer).remove
+        return SignedHooks(layer).remove
+    if type(layer) is pyg.HGTConv:
+        return TypedHooks(layer).remove
     report = accelerate(layer)
     if not isinstance(layer, DropIn):
         why = next((note.why for note in report.left if not note.name), "gat has no such layer")
         raise InputError(
-            f"the attention of {shown(path, layer)} cannot be changed: {why}. It can be of "
-            f"{', '.join(KNOWN)}, FAConv and AttentionConv"
+            f"the attention of {shown(path, layer)} cannot be changed: {why}. It can be of {OURS}"
         )
     return partial(restore, layer)
 

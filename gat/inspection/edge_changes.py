@@ -26,9 +26,17 @@ class OnScores:
         self.path, self.name, self.given, self.loops = path, name, given, loops
 
     def __call__(self, weighing: Weighing) -> Weighing:
-        given = self._of_type(weighing.edge_type)
-        if given is None:
+        given = [self._of_type(part.edge_type) for part in weighing.parts()]
+        if all(one is None for one in given):
             return weighing
+        rows = [self._bias(*pair) for pair in zip(weighing.parts(), given, strict=True)]
+        width = max(one.size(1) for one in rows)
+        return weighing.biased(torch.cat([one.expand(-1, width) for one in rows]))
+
+    def _bias(self, weighing: Weighing, given: Tensor | None) -> Tensor:
+        """What is added to the scores of one edge type, [E, 1] or [E, H] listed."""
+        if given is None:
+            return weighing.value.new_zeros((weighing.graph.num_edges, 1))
         own = self._rows(weighing, self.name, given, weighing.graph.num_caller_edges)
         nodes = weighing.graph.num_dst
         if self.loops is None:
@@ -37,7 +45,7 @@ class OnScores:
             loops = self._rows(weighing, "loops", self.loops, nodes)
         width = max(own.size(1), loops.size(1))
         rows = (part.expand(-1, width) for part in (own, loops))
-        return weighing.biased(weighing.listed(*rows))
+        return weighing.listed(*rows)
 
     def _of_type(self, edge_type: EdgeType | None) -> Tensor | None:
         """What was given for the edges of this call; None if nothing was."""
@@ -101,4 +109,6 @@ def _parts(name: str, given: PerEdge, loops: Tensor | None) -> Iterator[tuple[st
 def _has_type(path: str, layer: nn.Module, kind: Any) -> bool:
     if isinstance(layer, pyg.HANConv):
         return "__".join(kind) in layer.lin_src
+    if isinstance(layer, pyg.HGTConv):
+        return kind in layer.edge_types
     return names_kind(path, kind)

@@ -10,6 +10,7 @@ from gat.inspection.changing import check_heads, shown
 from gat.inspection.reach import names_kind
 from gat.inspection.record import Attention, AttentionRecord, in_order
 from gat.inspection.weight_changes import columns
+from gat.nn.batched import repeat_heads
 from gat.nn.changes import Weighing
 
 __all__ = ["Frozen", "records_by_layer"]
@@ -62,16 +63,20 @@ class Frozen:
             _check_whole(record)
 
     def __call__(self, weighing: Weighing) -> Weighing:
+        weights = [self._weights(part) for part in weighing.parts()]
+        return weighing.with_weights(torch.cat(weights))
+
+    def _weights(self, weighing: Weighing) -> Tensor:
         record = self._next(weighing.edge_type)
         if record is None:
-            return weighing
+            return weighing.weights
         if record.when == "after_dropout" and self.layer.training and _drops(self.layer):
             raise InputError(
                 f"{self.name} is in training and would drop the weights of {record.name!r} again, "
                 f"which were recorded after dropout; record them with when='before_dropout'"
             )
         self._check_edges(record, weighing)
-        weights = self._listed(record, weighing)
+        weights = repeat_heads(self._listed(record, weighing), weighing.batch)
         known = None
         if record.seen is not None:
             seen = record.seen.to(weighing.value.device)
@@ -81,7 +86,7 @@ class Frozen:
             known = chosen if known is None else known & chosen
         if known is not None:
             weights = torch.where(known, weights, weighing.weights)
-        return weighing.with_weights(weights)
+        return weights
 
     def _next(self, edge_type: object) -> AttentionRecord | None:
         """The record of this call; those of one edge type follow one another."""

@@ -10,7 +10,9 @@ changed ones.
 layers: names of layers, as in ``model.named_modules()``; by default all attention layers. A
 layer's mean over heads (``concat=False``) stays one over all its heads. All raise InputError for
 names, heads and sizes that do not fit, and for a layer whose attention cannot be changed: one of a
-class that gat has no equal of, or one that runs PyG's code because it is explained or hooked.
+class of its own, or one that runs PyG's code because it is explained or hooked. What is changed are
+weights of edges; HANConv's weights of edge types follow from the result as always. A deep copy made
+meanwhile keeps the intervention.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,13 +52,12 @@ def change_attention(model: nn.Module, function: Function, layers: Layers = None
     function: is given an `AttentionRecord` of each call of each layer, with the gradient of its
     weights (before dropout), and returns the new weights [E, H] or [E, 1] of the caller's edges, or
     a pair of them and of ``loops`` [num_dst, H], the loops the layer added, which else stay. They
-    are not normalised. Of a batch of B feature matrices the record has B*H heads. HANConv
-    calls it for each edge type, which the record names.
+    are not normalised. Of a batch of B feature matrices the record has B*H heads. HANConv and
+    HGTConv call it for each edge type, which the record names.
     """
     found = layers_of(model, layers)
-    with changing(
-        model, {path: CallerFunction(path, one, function) for path, one in found.items()}
-    ):
+    changes = {path: CallerFunction(path, one, function) for path, one in found.items()}
+    with changing(model, changes):
         yield
 
 
@@ -68,7 +69,7 @@ def uniform_attention(
 
     heads: of those alone. Masked edges keep weight 0 and do not count, neither those of
     `mask_edges` before nor those the model masks itself; RGATConv's "within-relation" attention is
-    uniform within each relation.
+    uniform within each relation, HGTConv's over the edges of all types.
     """
     found = layers_of(model, layers)
     wanted = None if heads is None else tuple(heads)
@@ -113,7 +114,7 @@ def mask_edges(
     to sum to what they should; a target all of whose edges are masked gets weights 0.
 
     mask: bool [E] or [E, H] in the caller's edge order, True where to attend; or a dict of them by
-    edge type, for HANConv and for layers named by their edge type (HeteroConv, ``to_hetero``):
+    edge type, for HANConv, HGTConv and layers named by their edge type (HeteroConv, ``to_hetero``):
     types that it does not hold stay. loops: bool [num_dst] or [num_dst, H], the same for the loops
     a layer adds, which else stay. A loop the caller passed is masked as one of the caller's edges.
     """

@@ -31,12 +31,16 @@ class CallerFunction:
         self.path, self.kind, self.function = path, type(layer).__name__, function
 
     def __call__(self, weighing: Weighing) -> Weighing:
+        weights = [self._weights(part) for part in weighing.parts()]
+        return weighing.with_weights(torch.cat(weights))
+
+    def _weights(self, weighing: Weighing) -> Tensor:
         record = self._record(weighing)
         given = self.function(record)
         own, loops = given if isinstance(given, tuple) else (given, record.loops)
         own = self._fitting("weights", own, record.weights)
         loops = self._fitting("loops", loops, record.loops)
-        return weighing.with_weights(weighing.listed(own, loops))
+        return weighing.listed(own, loops)
 
     def _record(self, weighing: Weighing) -> AttentionRecord:
         graph, weights = weighing.graph, weighing.weights

@@ -19,6 +19,7 @@ from gat.nn.batched import repeat_heads
 from gat.nn.forms import Attended, Form
 from gat.ops import aggregate, segment_softmax
 from gat.ops.dropout import drop_weights
+from gat.ops.precision import wide
 
 __all__ = ["Change", "ChangedNormalizer", "Weighing"]
 
@@ -56,7 +57,9 @@ class Weighing:
         self.masked = masked
         self._off: Tensor | None = None
         self._score, self._normalize = score, normalize
-        self._weights: Tensor | None = None
+        # Weights that were set, and those worked out of scores.
+        self._set: Tensor | None = None
+        self._known: Tensor | None = None
 
     @property
     def heads(self) -> int:
@@ -66,13 +69,8 @@ class Weighing:
     @property
     def weights(self) -> Tensor:
         """The weights so far, [E, K]; 0 of heads that are off."""
-        if self._weights is None:
-            scores = self._score()
-            normalize = self._normalize
-            self._weights = self._softmax(scores) if normalize is None else normalize(scores)
-        if self._off is None:
-            return self._weights
-        return self._weights.masked_fill(self._off, 0.0)
+        weights = self._worked_out() if self._set is None else self._set
+        return weights if self._off is None else weights.masked_fill(self._off, 0.0)
 
     def without(self, columns: Tensor) -> Weighing:
         """Heads, bool [K], switched off: their weights are 0, whatever follows."""
@@ -86,7 +84,7 @@ class Weighing:
             weights = repeat_heads(weights, self.batch)
         shape = (self.graph.num_edges, self.value.size(1))
         new = self._copy()
-        new._weights = weights.to(self.value).expand(shape)
+        new._set = weights.to(self.value).expand(shape)
         return new
 
     def biased(self, bias: Tensor) -> Weighing:
@@ -99,12 +97,17 @@ class Weighing:
         new = self._copy()
         left_out = bias == -torch.inf
         new.masked = left_out if self.masked is None else self.masked | left_out
-        if self._weights is None:
-            score = self._score
-            new._score = lambda: score() + bias.to(self.value)
+        if self._set is None:
+            score, new._known = self._score, None
+            new._score = lambda: _sum(score(), bias)
         else:
-            new._weights = self._rescaled(self._weights, bias.to(self.value))
+            new._set = self._rescaled(self._set, bias)
         return new
+
+    def parts(self) -> list[Weighing]:
+        """The edges of each edge type, one after the other as they are listed, where several types
+        are weighed against one another; else this."""
+        return [self]
 
     def uniform(self) -> Tensor:
         """The same weight for all edges of a target that are not masked: [E, K]."""
@@ -133,21 +136,31 @@ class Weighing:
         edges = self.graph.to_caller(self.graph.edge_index.t()).t()
         return edges if self.flow == "source_to_target" else edges.flip(0)
 
+    def _worked_out(self) -> Tensor:
+        if self._known is None:
+            scores, normalize = self._score(), self._normalize
+            self._known = self._softmax(scores) if normalize is None else normalize(scores)
+        return self._known
+
     def _softmax(self, scores: Tensor) -> Tensor:
         return segment_softmax(self.over, scores)
 
     def _rescaled(self, weights: Tensor, bias: Tensor) -> Tensor:
-        size = weights.abs()
+        size = wide(weights.abs())
         # Clamped, so that a weight of 0 has a gradient of 0 and not a NaN.
         logs = size.clamp(min=torch.finfo(size.dtype).tiny).log().masked_fill(size == 0, -torch.inf)
         target = self.over.edge_index[1]
         sums = size.new_zeros((self.over.num_dst, size.size(1))).index_add(0, target, size)
-        return weights.sign() * self._softmax(logs + bias) * sums[target]
+        return weights.sign() * (self._softmax(_sum(logs, bias)) * sums[target]).to(weights.dtype)
 
     def _copy(self) -> Weighing:
-        new = object.__new__(Weighing)
+        new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         return new
+
+
+def _sum(scores: Tensor, bias: Tensor) -> Tensor:
+    return scores + bias.to(scores)
 
 
 Change = Callable[[Weighing], Weighing]
