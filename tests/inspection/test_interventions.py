@@ -16,10 +16,12 @@ from gat.inspection.interventions import (
     uniform_attention,
 )
 from gat.inspection.record import AttentionRecord
+from gat.ops import cpu
 from tests.graphs import GRAPHS
 from tests.inspection.patched import (
     HEADS,
     NAMES,
+    RELATIONS,
     WIDTH,
     heads_of,
     inputs,
@@ -29,6 +31,7 @@ from tests.inspection.patched import (
     results,
     softmax_replaced,
 )
+from tests.nn.test_memory import Largest
 
 SHAPES = ["loops_and_duplicates", "sixty_three_edges", "isolated_nodes"]
 
@@ -209,6 +212,7 @@ def test_attention_conv_with_hooks_goes_pygs_way_and_is_changed_all_the_same():
     handle.remove()
 
 
+@pytest.mark.filterwarnings("ignore:.*invents edges")
 @pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "TransformerConv"])
 @pytest.mark.parametrize("graph", ["bipartite_wide", "bipartite_tall"])
 def test_bipartite(name, graph):
@@ -392,3 +396,33 @@ def test_what_a_function_gives_must_fit():
         change_attention(layer, lambda record: (record.weights, 1.0)),
     ):
         layer(x, edge_index)
+
+
+INTERVENTIONS = {
+    "uniform": lambda layer, count: uniform_attention(layer),
+    "mask": lambda layer, count: mask_edges(layer, torch.arange(count) % 2 > 0),
+    "bias": lambda layer, count: bias_edges(layer, torch.linspace(-1, 1, count)),
+    "off": lambda layer, count: switch_off_heads(layer, {"": [0]}),
+    "function": lambda layer, count: change_attention(layer, lambda r: r.weights / 2),
+}
+
+
+@pytest.mark.skipif(not cpu.status().available, reason="needs the compiled library")
+@pytest.mark.parametrize("intervention", INTERVENTIONS)
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_as_large_as_edges_times_channels(name, intervention):
+    heads, channels = 4, 16
+    if name == "AGNNConv":
+        layer = gat.nn.AGNNConv()
+    else:
+        relations = (RELATIONS,) if name == "RGATConv" else ()
+        layer = getattr(gat.nn, name)(WIDTH, channels, *relations, heads=heads)
+    width = heads * channels if name == "AGNNConv" else WIDTH
+    edge_index, num_nodes, _ = GRAPHS["random"]
+    rest = (torch.arange(edge_index.size(1)) % RELATIONS,) if name == "RGATConv" else ()
+    x = torch.randn(num_nodes, width, requires_grad=True)
+    with INTERVENTIONS[intervention](layer, edge_index.size(1)), Largest() as seen:
+        layer.eval()(x, edge_index, *rest).square().sum().backward()
+    # Of relations it is pairs that are projected, not edges: here they are nearly as many.
+    share = 1 if name == "RGATConv" else 3
+    assert seen.numbers < edge_index.size(1) * heads * channels / share
