@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gat.errors import InputError
 from gat.inspection.measures.classes import Labels, labels_of
 from gat.inspection.pictures.placing import Hood, gather, place
 from gat.inspection.pictures.style import (
@@ -60,6 +61,8 @@ def draw_neighbourhood(
     """
     record = in_order(attention)[-1]
     hood = gather(record, node, hops, max_nodes)
+    if names is not None and len(names) != record.num_src:
+        raise InputError(f"names has {len(names)}; expected one for each of {record.num_src} nodes")
     classes = Classes(_classes(record, hood, y), class_names, len(hood.nodes))
     panels = _panels(record, hood, heads)
     widest = max((float(panel.all.max()) for panel in panels if panel.all.size), default=0.0)

@@ -35,13 +35,13 @@ P = ParamSpec("P")
 # The hues of Okabe and Ito (2008), shifted so that no two have the same luminance, in an order in
 # which neighbours differ most.
 COLOURS = (
-    "#004C80",  # blue
+    "#004478",  # blue
     "#E6A000",  # orange
-    "#008060",  # green
+    "#006E54",  # green
     "#8AD0F5",  # sky blue
     "#D05500",  # vermilion
     "#F5EB5A",  # yellow
-    "#C46A9C",  # purple
+    "#D080AE",  # purple
     "#000000",
 )
 # Eleven, which shares no factor with the eight colours: 88 classes differ in colour or marker.
