@@ -150,10 +150,9 @@ def _sentence(name: str, kind: str, numbers: dict[str, Any]) -> str:
 
 def _spread(numbers: dict[str, Any]) -> str:
     itself = ", the node itself included" if numbers["self_uniform"] > 0 else ""
-    return (
-        f"as over {numbers['effective_neighbours']:.1f} of {numbers['degree']:.1f} "
-        f"neighbours{itself}"
-    )
+    effective, degree = numbers["effective_neighbours"], numbers["degree"]
+    digits = 2 if degree < 10 else 1
+    return f"as over {effective:.{digits}f} of {degree:.{digits}f} neighbours{itself}"
 
 
 def _percent(share: float) -> str:
@@ -165,12 +164,20 @@ def _points(share: float) -> str:
 
 
 def _summary(layer: LayerMeasures) -> str:
+    total = len(layer.heads)
     kinds = Counter(one.kind for one in verdicts(layer))
-    counts = [(kinds[kind], kind) for kind in KINDS if kinds[kind]]
-    said = [f"{many} {'is' if many == 1 else 'are'} {WORDS[kind]}" for many, kind in counts]
-    text = f"{layer.layer}: of {len(layer.heads)} heads {', '.join(said)}."
-    if layer.agreement.effective_heads >= 1:
-        text += f" They differ as much as {layer.agreement.effective_heads:.1f} heads could."
+    counts = [(kinds[kind], WORDS[kind]) for kind in KINDS if kinds[kind]]
+    said = [f"{many} of {total} heads {_be(many)} {word}" for many, word in counts]
+    if len(counts) == 1:
+        all_heads = f"all {total} heads are" if total > 1 else "its one head is"
+        said = [f"{all_heads} {counts[0][1]}"]
+    text = f"{layer.layer}: {', '.join(said)}."
+    if total > 1 and layer.agreement.effective_heads >= 1:
+        text += f" Together they vary as much as {layer.agreement.effective_heads:.1f} heads could."
     if layer.nodes.one_edge:
-        text += f" Left out are {layer.nodes.one_edge:,} nodes with one edge, which have no choice."
+        text += f" Left out: nodes with one edge, which have no choice ({layer.nodes.one_edge:,})."
     return text
+
+
+def _be(many: int) -> str:
+    return "is" if many == 1 else "are"

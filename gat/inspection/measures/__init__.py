@@ -7,11 +7,11 @@ layers at once stands elsewhere in `gat/inspection/`.
 
 from gat.inspection.measures.classes import ClassMeans, ClassWeight, class_weight
 from gat.inspection.measures.degrees import DegreeWeight, degree_weight
-from gat.inspection.measures.entropy import DegreeClass, Entropy, entropy
+from gat.inspection.measures.entropies import DegreeClass, Entropy, entropy
 from gat.inspection.measures.epochs import EpochChange, change_over_epochs
 from gat.inspection.measures.heads import HeadAgreement, head_agreement
 from gat.inspection.measures.layer import LayerMeasures, Measures, NodeCounts, measure
-from gat.inspection.measures.self_weight import SelfWeight, self_weight
+from gat.inspection.measures.own_weight import SelfWeight, self_weight
 from gat.inspection.measures.shares import Shares, shares_of
 
 __all__ = [

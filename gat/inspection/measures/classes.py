@@ -69,9 +69,8 @@ def class_weight(record: AttentionRecord | Shares, y: Labels) -> ClassWeight:
     labels = labels_of(record, y)
     if labels is None:
         raise InputError(
-            f"y has no classes for both ends of {record.edge_type}; expected one tensor each for "
-            f"{record.edge_type and record.edge_type[0]!r} and "
-            f"{record.edge_type and record.edge_type[2]!r}"
+            f"y has no classes for both ends of {record.edge_type}; expected a tensor of classes "
+            f"for each of these node types, but there are {', '.join(map(repr, y)) or 'none'}"
         )
     ours, theirs = labels[1][record.target], labels[0][record.source]
     known = (ours >= 0) & (theirs >= 0) & ~record.is_loop & (shares.degree[record.target] > 0)
@@ -92,7 +91,7 @@ def class_weight(record: AttentionRecord | Shares, y: Labels) -> ClassWeight:
 def labels_of(record: AttentionRecord, y: Labels) -> tuple[Tensor, Tensor] | None:
     """The classes of sources and of targets; None if ``y`` by node type lacks one of them."""
     sources, targets = _ends(record, y)
-    if sources is None or targets is None:
+    if isinstance(y, Mapping) and (sources is None or targets is None):
         return None
     for role, labels, count in (
         ("sources", sources, record.num_src),

@@ -12,6 +12,9 @@ __all__ = ["DegreeWeight", "degree_weight"]
 
 # Relative weights closer than this many roundings of the record's dtype are ties.
 ROUNDINGS = 16
+# Relative weights are ranked as whole steps in int64, which torch sorts four times as fast; a finer
+# step than this could overflow at a hub.
+FINEST = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +54,16 @@ def degree_weight(record: AttentionRecord | Shares) -> DegreeWeight:
     target_degree = shares.degree[record.target[edge]]
     relative = shares.edges[edge] * target_degree.unsqueeze(1)
     source_degree = leaving[record.source[edge]]
-    step = ROUNDINGS * torch.finfo(record.weights.dtype).eps
-    columns = [_spearman((head / step).round(), source_degree) for head in relative.unbind(1)]
+    step = max(ROUNDINGS * torch.finfo(record.weights.dtype).eps, FINEST)
+    columns = [_spearman(head / step, source_degree) for head in relative.unbind(1)]
     correlation = torch.stack(columns) if columns else relative.new_empty(0)
     return DegreeWeight(edge, relative, source_degree, target_degree, correlation)
 
 
-def _spearman(values: Tensor, others: Tensor) -> Tensor:
-    """Spearman's rank correlation where ``values`` is not NaN; equal values share their rank."""
-    known = ~values.isnan()
-    first, second = _ranks(values[known]), _ranks(others[known])
+def _spearman(steps: Tensor, degrees: Tensor) -> Tensor:
+    """Spearman's rank correlation where ``steps`` is not NaN; equal values share their rank."""
+    known = ~steps.isnan()
+    first, second = _ranks(steps[known].round().long()), _ranks(degrees[known])
     first, second = first - first.mean(), second - second.mean()
     return (first @ second) / (first.square().sum() * second.square().sum()).sqrt()
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from gat.errors import InputError
 from gat.inspection.measures.classes import ClassMeans, Labels, class_weight, labels_of
 from gat.inspection.measures.degrees import degree_weight
-from gat.inspection.measures.entropy import DegreeClass, Entropy, entropy
+from gat.inspection.measures.entropies import DegreeClass, Entropy, entropy
 from gat.inspection.measures.heads import HeadAgreement, head_agreement
+from gat.inspection.measures.own_weight import self_weight
 from gat.inspection.measures.plain import plain
-from gat.inspection.measures.self_weight import self_weight
 from gat.inspection.measures.shares import Shares, shares_of
 from gat.inspection.record import Attention, AttentionKeyError, AttentionRecord, in_order
 
