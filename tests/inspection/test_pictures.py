@@ -50,13 +50,18 @@ def legend_of(figure):
 def assert_well_laid_out(figure):
     """All text is inside the figure; caption, title, legend and picture do not overlap."""
     assert isinstance(figure, Figure)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     whole = figure.bbox.padded(0.5)
     for text in texts_in_sight(figure):
         box = text.get_window_extent(renderer)
         inside = whole.contains(*box.min) and whole.contains(*box.max)
         assert inside, f"{text.get_text()!r} at {box} leaves {whole}"
+    for ax in figure.axes:
+        for text in ax.texts:
+            assert not text.get_window_extent(renderer).overlaps(
+                ax.title.get_window_extent(renderer)
+            ), f"{text.get_text()!r} meets the title"
     boxes = [text.get_window_extent(renderer) for text in figure.texts]
     boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
     panels = [ax.get_tightbbox(renderer) for ax in figure.axes]
@@ -252,6 +257,7 @@ def test_draw_neighbourhood_writes_long_names_short_and_no_formulas():
     assert len(labels) == 12
     assert all(len(label.get_text()) <= 14 and not label.get_parse_math() for label in labels)
     assert_well_laid_out(figure)
+    assert_well_laid_out(draw_neighbourhood(star(12, 8), 0, names=names))
 
 
 def test_draw_neighbourhood_of_many_nodes_leaves_names_away_and_says_so():
@@ -321,7 +327,7 @@ def test_draw_neighbourhood_refuses(wrong, error, says):
 
 
 @pytest.mark.parametrize("draw", [draw_entropy, draw_weight_by_degree])
-@pytest.mark.parametrize("heads", [1, 8, 14])
+@pytest.mark.parametrize("heads", [1, 14])
 def test_distributions_have_a_panel_for_each_head_up_to_twelve(draw, heads):
     edge_index, num_src, num_dst = GRAPHS["random"]
     figure = draw(record_of(edge_index, num_src, num_dst, heads))
@@ -575,7 +581,7 @@ def method_of(rate):
     return SimpleNamespace(deletion=curve(mean), insertion=curve(1 - mean))
 
 
-def test_draw_deletion_curves_has_both_curves_of_each_method_with_bands():
+def test_draw_deletion_curves_has_both_curves_of_each_method_with_intervals():
     methods = {"attention": method_of(2), "random": method_of(1), "rollout": method_of(3)}
     figure = draw_deletion_curves(methods)
     for ax, name in zip(figure.axes, ("deletion", "insertion"), strict=True):
@@ -583,7 +589,12 @@ def test_draw_deletion_curves_has_both_curves_of_each_method_with_bands():
             curve = getattr(method, name)
             assert np.allclose(line.get_xdata(), 100 * curve.fraction)
             assert np.allclose(line.get_ydata(), curve.mean)
-        assert len(ax.collections) == 3
+        for bars, method in zip(ax.collections, methods.values(), strict=True):
+            curve = getattr(method, name)
+            ends = np.array([path.vertices[:, 1] for path in bars.get_paths()])
+            assert np.allclose(ends, np.stack([curve.low, curve.high], axis=1))
+            low, high = ax.get_ylim()
+            assert low < float(curve.low.min()) < float(curve.high.max()) < high
     areas = [
         f"{name} ({one.deletion.area:.3f}, {one.insertion.area:.3f})"
         for name, one in methods.items()

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from gat.errors import InputError
 from gat.inspection.pictures.style import GREY, drawn, finish, grid, plural, shortened, stroke
 
@@ -13,6 +15,8 @@ __all__ = ["draw_deletion_curves"]
 
 # The method that the others are held against.
 BASELINE = "random"
+# Markers and intervals along a curve.
+POINTS = 10
 
 
 @drawn
@@ -21,7 +25,7 @@ def draw_deletion_curves(methods: Mapping[str, Any], title: str | None = None) -
 
     methods: what `faithfulness` returns, or any mapping from a method's name to an object with the
     curves ``deletion`` and ``insertion``, each with fraction, mean, low and high [K] and an
-    ``area``. NaN for low and high draws no band.
+    ``area``. NaN for low and high draws no interval.
     """
     if not methods:
         raise InputError("there are no curves to draw; expected at least one method")
@@ -34,7 +38,8 @@ def draw_deletion_curves(methods: Mapping[str, Any], title: str | None = None) -
     axes[1].set(title="insertion: most important first")
     axes[1].set_xlabel("share of the node's edges put in (%)")
     for ax in axes:
-        ax.set_xlim(-2, 102)
+        ax.set_xlim(-4, 104)
+        ax.autoscale_view(scalex=False)
     heading = title or "What happens when the edges a method points at go"
     handles = [_handle(number, *one) for number, one in enumerate(methods.items())]
     about = "area under both curves\n(deletion, insertion)"
@@ -42,13 +47,20 @@ def draw_deletion_curves(methods: Mapping[str, Any], title: str | None = None) -
 
 
 def _curve(ax: Any, curve: Any, number: int, name: str) -> None:
-    percent = 100 * curve.fraction.cpu()
-    low, high = curve.low.cpu(), curve.high.cpu()
+    from matplotlib.transforms import ScaledTranslation
+
+    percent, mean = 100 * curve.fraction.cpu(), curve.mean.cpu()
     look = _look(number, name)
-    ax.fill_between(percent, low, high, color=look["color"], alpha=0.18, linewidth=0, gid="band")
-    # Each method has its markers in other places, so that equal curves show both.
-    every = max(1, len(percent) // 8)
-    ax.plot(percent, curve.mean.cpu(), **look, markevery=(number % every, every), gid="curve")
+    every = max(1, len(percent) // POINTS)
+    ax.plot(percent, mean, **look, markevery=every, gid="curve")
+    # Side by side, as bars on one another could not be told apart.
+    aside = ScaledTranslation(2.2 * (number - 1) / 72, 0, ax.figure.dpi_scale_trans)
+    low, high = curve.low.cpu()[::every], curve.high.cpu()[::every]
+    ax.vlines(
+        percent[::every], low, high, color=look["color"], linewidth=1.1, zorder=1,
+        transform=ax.transData + aside, gid="interval",
+    )  # fmt: skip
+    ax.update_datalim([(0, value) for value in torch.cat([low, high]).tolist() if value == value])
 
 
 def _look(number: int, name: str) -> dict[str, Any]:
@@ -68,15 +80,16 @@ def _caption(methods: Mapping[str, Any]) -> str:
     nodes = getattr(methods, "nodes", None)
     over = "nodes" if nodes is None else plural(len(nodes), "node")
     confidence = getattr(methods, "settings", {}).get("confidence")
-    band = "confidence intervals" if confidence is None else f"{confidence:.0%} intervals"
+    bars = "confidence intervals" if confidence is None else f"{confidence:.0%} intervals"
     beside = (
         "The broken grey line is the baseline, edges in random order: a method that does no better "
-        "says nothing about the model."
+        "says nothing about the model. All are measured on the same nodes: a difference can be "
+        "certain although the bars overlap."
     )
     beside = beside if BASELINE in methods else ""
     return (
-        f"Means over {over} of the probability of the followed class; the bands are {band} of the "
-        f"means. Left, the edges a method ranks highest are taken out first: a method that knows "
-        f"what the model uses falls early. Right, they are put in first: it rises "
-        f"early. {beside}"
+        f"Means over {over} of the probability of the followed class; the bars, set side by "
+        f"side, are {bars} of the means. Left, the edges a method ranks highest are taken out "
+        f"first: a method that knows what the model uses falls early. Right, they are put in "
+        f"first: it rises early. {beside}"
     )

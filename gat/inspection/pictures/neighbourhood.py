@@ -29,7 +29,8 @@ __all__ = ["draw_neighbourhood"]
 HEADS = 5
 # More nodes than this, and more on inner rings, have no room for their names.
 NAMED, INNER = 32, 6
-NAME_SIZE, NAME_LENGTH = 7, 14
+# Points; letters per inch of a panel.
+NAME_SIZE, NAME_LENGTH = 7, 2.6
 THIN, WIDE = 0.3, 4.0
 
 
@@ -69,7 +70,7 @@ def draw_neighbourhood(
     side = {1: 5.5, 2: 4.2}.get(len(panels), 3.4)
     figure, axes = grid(len(panels), side, side + 0.3, columns=3)
     spots = place(hood)
-    sketch = _Sketch(hood, spots, classes, _labels(hood, names), widest or 1.0, side)
+    sketch = _Sketch(hood, spots, classes, _labels(hood, names, side), widest or 1.0, side)
     for panel, ax in zip(panels, axes, strict=True):
         sketch.draw(ax, panel)
     called = str(node) if names is None or not record.same_nodes else f"{node} ({names[node]})"
@@ -136,10 +137,11 @@ class _Sketch:
     ) -> None:
         self.hood, self.spots, self.labels, self.widest = hood, spots, labels, widest
         self.classes = classes
-        longest = max(map(len, labels), default=0)
         # A letter is about 0.6 of its size wide; the limits leave room for the longest name.
-        reach = 1.2 + longest * 0.6 * NAME_SIZE / (72 * side / 2.9)
-        self.limit, self.points = reach, 72 * 0.9 * side / (2 * reach)
+        points = 72 * 0.9 * side / 2
+        longest = 0.6 * NAME_SIZE * max(map(len, labels), default=0)
+        self.limit = 1.25 / (1 - longest / points)
+        self.points = points / self.limit
         rings = [(hood.hop == ring).sum() / ring for ring in range(1, hood.hop.max() + 1)]
         gap = 2 * np.pi * self.points / max(1, hood.hop.max()) / max([1.0, *rings])
         self.diameter = float(np.clip(0.6 * gap, 3.5, 11))
@@ -156,7 +158,7 @@ class _Sketch:
         few_inside = ((self.hood.hop > 0) & (self.hood.hop < self.hood.hop.max())).sum() <= INNER
         for one, label in enumerate(self.labels, start=1):
             if few_inside or self.hood.hop[one] == self.hood.hop.max():
-                self._name(ax, self.spots[one], label)
+                self._name(ax, self.spots[one], label, bool(self.hood.loops[one]))
 
     def _look(self, weights: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Widths in points and greys, darker for more."""
@@ -201,14 +203,14 @@ class _Sketch:
     def _diameters(self) -> np.ndarray:
         return np.where(self.hood.hop == 0, max(13.0, 1.4 * self.diameter), self.diameter)
 
-    def _name(self, ax: Any, spot: np.ndarray, label: str) -> None:
+    def _name(self, ax: Any, spot: np.ndarray, label: str, ring: bool) -> None:
         """Outside the last ring the name is turned along the radius, so that no two can meet; on
         an inner ring, where lines pass, it stands below its node."""
         from matplotlib.patheffects import withStroke
 
         look: dict[str, Any] = {"size": NAME_SIZE, "parse_math": False, "zorder": 4, "gid": "name"}
         look["path_effects"] = [withStroke(linewidth=2, foreground="white")]
-        away = (self.diameter / 2 + 6) / self.points
+        away = (self.diameter / 2 + 4 + (WIDE + 1) * ring) / self.points
         radius = float(np.hypot(*spot))
         if radius < 0.99:
             ax.text(spot[0], spot[1] - away, label, ha="center", va="top", **look)
@@ -260,12 +262,13 @@ def _tips(curves: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.stack([curves[:, at] + ahead, back + 0.6 * beside, back - 0.6 * beside], axis=1)
 
 
-def _labels(hood: Hood, names: Sequence[str] | None) -> list[str]:
+def _labels(hood: Hood, names: Sequence[str] | None, side: float) -> list[str]:
     """A name for each node but the first, or none where there is no room for so many."""
     if len(hood.nodes) > NAMED:
         return []
     return [
-        shortened(node if names is None else names[node], NAME_LENGTH) for node in hood.nodes[1:]
+        shortened(node if names is None else names[node], int(NAME_LENGTH * side))
+        for node in hood.nodes[1:]
     ]
 
 

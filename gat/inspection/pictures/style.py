@@ -205,13 +205,17 @@ def caption_of(figure: "Figure") -> str:
 
 def _wrap(text: str, room: float, inches: Callable[[str], float]) -> list[str]:
     """``text`` in lines of at most ``room`` inches; a longer word has a line of its own."""
-    lines = [""]
+    lines, used = [""], 0.0
+    # Measured between letters: a space alone may have no ink and so no width.
+    space = inches("a a") - inches("aa")
     for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and inches(longer) > room:
+        width = inches(word)
+        if lines[-1] and used + space + width > room:
             lines.append(word)
+            used = width
         else:
-            lines[-1] = longer
+            used += width + space * bool(lines[-1])
+            lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
 
 
