@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -23,9 +24,12 @@ from gat.inspection.pictures import (
     draw_head_agreement,
     draw_neighbourhood,
     draw_weight_by_degree,
+    embedding,
+    palette,
     style,
 )
 from gat.inspection.pictures.placing import gather, place
+from gat.inspection.pictures.sketch import THIN, WIDE
 from gat.inspection.record import Attention
 from tests.graphs import GRAPHS
 from tests.inspection.picture_records import record_of, star
@@ -179,13 +183,11 @@ def test_draw_neighbourhood_draws_wider_and_darker_lines_for_more_weight():
         assert np.all(np.diff(greys) < 0)
         # One scale for all panels: widths are a line over weights.
         largest = max(float(record.weights[enters].max()), float(record.to_self[0].max()))
-        expected = style_width(weights / largest)
+        expected = width_of(weights / largest)
         assert np.allclose(widths, expected, atol=1e-5)
 
 
-def style_width(share):
-    from gat.inspection.pictures.neighbourhood import THIN, WIDE
-
+def width_of(share):
     return THIN + (WIDE - THIN) * share
 
 
@@ -197,7 +199,15 @@ def test_draw_neighbourhood_rings_are_as_wide_as_the_weight_on_self():
     (rings,) = parts(draw_neighbourhood(record, 0, hops=1), "rings")
     (width,) = rings[0].get_linewidths()
     largest = max(float(record.weights[record.target == 0].max()), float(record.to_self[0]))
-    assert width == pytest.approx(style_width(float(record.to_self[0]) / largest), rel=1e-5)
+    assert width == pytest.approx(width_of(float(record.to_self[0]) / largest), rel=1e-5)
+
+
+@pytest.mark.parametrize(("hops", "read"), [(1, "darker a line"), (2, "darker an arrow")])
+def test_draw_neighbourhood_has_arrows_where_edges_go_to_several_nodes(hops, read):
+    figure = draw_neighbourhood(star(3, 1), 0, hops=hops)
+    arrows = [one for one in figure.axes[0].collections if isinstance(one, PolyCollection)]
+    assert [len(one.get_paths()) for one in arrows] == ([] if hops == 1 else [6])
+    assert read in caption_of(figure)
 
 
 def test_draw_neighbourhood_of_two_hops_bends_edges_that_come_back():
@@ -664,8 +674,6 @@ def test_missing_matplotlib_is_refused_with_the_extra_to_install(monkeypatch):
 
 
 def test_missing_umap_is_refused_with_the_extra_to_install(monkeypatch):
-    from gat.inspection.pictures import embedding
-
     monkeypatch.setattr(embedding, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install graph-attention\[umap\]"):
         draw_embedding(*blobs(10), "umap")
@@ -711,17 +719,17 @@ def lab(colour, seen_as):
 
 @pytest.mark.parametrize("eyes", SEEN_AS)
 def test_palette_is_told_apart_by_all_eyes(eyes):
-    seen = [lab(colour, SEEN_AS[eyes]) for colour in style.COLOURS]
+    seen = [lab(colour, SEEN_AS[eyes]) for colour in palette.COLOURS]
     assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 10
 
 
 def test_palette_is_told_apart_in_greyscale():
-    lightness = [lab(colour, np.eye(3))[0] for colour in style.COLOURS]
+    lightness = [lab(colour, np.eye(3))[0] for colour in palette.COLOURS]
     assert min(abs(a - b) for a, b in combinations(lightness, 2)) > 5
     # The first colours, which most pictures use, differ more from one to the next.
     assert min(abs(a - b) for a, b in pairwise(lightness)) > 20
 
 
 def test_88_classes_differ_in_colour_or_marker():
-    looks = {(style.kind(number).colour, style.kind(number).marker) for number in range(88)}
+    looks = {(palette.kind(number).colour, palette.kind(number).marker) for number in range(88)}
     assert len(looks) == 88

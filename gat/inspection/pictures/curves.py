@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gat.errors import InputError
-from gat.inspection.pictures.style import GREY, drawn, finish, grid, plural, shortened, stroke
+from gat.inspection.pictures.palette import GREY, shortened, stroke
+from gat.inspection.pictures.style import drawn, finish, grid, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

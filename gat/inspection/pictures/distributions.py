@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gat.inspection.measures import DegreeWeight, Entropy, degree_weight, entropy
-from gat.inspection.pictures.style import BAND, COLOURS, GREY, drawn, finish, grid, plural
+from gat.inspection.pictures.palette import BAND, COLOURS, GREY
+from gat.inspection.pictures.style import drawn, finish, grid, plural
 from gat.inspection.record import AttentionRecord
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gat.errors import InputError, MissingDependencyError
-from gat.inspection.pictures.style import Classes, drawn, finish, grid, plural
+from gat.inspection.pictures.palette import Classes
+from gat.inspection.pictures.style import drawn, finish, grid, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

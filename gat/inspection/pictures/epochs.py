@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from gat.errors import InputError
 from gat.inspection.measures import EpochChange, change_over_epochs
-from gat.inspection.pictures.style import GREY, drawn, finish, grid, plural, stroke
+from gat.inspection.pictures.palette import GREY, stroke
+from gat.inspection.pictures.style import drawn, finish, grid, plural
 from gat.inspection.record import Attention, AttentionRecord, in_order
 
 if TYPE_CHECKING:
