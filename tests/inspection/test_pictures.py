@@ -140,13 +140,27 @@ def test_gather_keeps_the_most_attended_with_a_path_to_each(name, hops):
     assert best == sorted(best, reverse=True)
 
 
-def test_places_are_rings_by_hops_without_two_nodes_on_one_spot():
-    hood = gather(record_of(*GRAPHS["random"]), 3, 2, 60)
+@pytest.mark.parametrize("name", ["random", "sixty_three_edges", "path_both_ways"])
+@pytest.mark.parametrize("hops", [1, 2, 3])
+def test_places_are_rings_by_hops_without_two_nodes_on_one_spot(name, hops):
+    hood = gather(record_of(*GRAPHS[name]), 3, hops, 60)
     spots = place(hood)
-    assert np.allclose(np.hypot(*spots.T), hood.hop / 2)
-    assert np.allclose(spots[1], [0, 0.5])
-    gaps = [np.hypot(*(a - b)) for a, b in combinations(spots, 2)]
-    assert min(gaps) > 0.02
+    radii = [np.unique(np.hypot(*spots[hood.hop == ring].T).round(9)) for ring in range(hops + 1)]
+    assert all(len(radius) == 1 for radius in radii)
+    assert radii[0] == [0]
+    assert radii[-1] == [1]
+    assert all(inner < outer - 0.1 for inner, outer in pairwise(radii))
+    # The most attended is at the top.
+    assert np.allclose(spots[1], [0, *radii[1]])
+    assert min(np.hypot(*(a - b)) for a, b in combinations(spots, 2)) > 0.02
+
+
+def test_places_give_a_crowded_inner_ring_more_room():
+    edges = torch.tensor([[*range(1, 41), 41], [0] * 40 + [1]])
+    hood = gather(record_of(edges, 42, 42), 0, 2, 60)
+    radius = np.hypot(*place(hood).T)
+    assert radius[hood.hop == 1] == pytest.approx(0.78)
+    assert radius[hood.hop == 2] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 8])

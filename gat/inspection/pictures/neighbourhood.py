@@ -62,7 +62,7 @@ def draw_neighbourhood(
     panels = _panels(record, hood, heads)
     widest = max((float(panel.all.max()) for panel in panels if panel.all.size), default=0.0)
     side = {1: 5.5, 2: 4.2}.get(len(panels), 3.4)
-    figure, axes = grid(len(panels), side, side + 0.3, columns=3)
+    figure, axes = grid(len(panels), side, side + 0.3, columns=2 if len(panels) == 4 else 3)
     spots = place(hood)
     sketch = Sketch(hood, spots, classes, _labels(hood, names, side), widest or 1.0, side)
     for panel, ax in zip(panels, axes, strict=True):

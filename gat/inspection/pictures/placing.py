@@ -122,9 +122,20 @@ def place(hood: Hood) -> np.ndarray:
         begin[one], begin[parent] = begin[parent], begin[parent] + width[one]
     if count > 1:
         angle -= angle[1]
-    radius = hood.hop / max(1, hood.hop.max())
+    radius = _radii(hood)[hood.hop]
     turned = np.pi / 2 - 2 * np.pi * angle
     return radius[:, None] * np.stack([np.cos(turned), np.sin(turned)], axis=1)
+
+
+def _radii(hood: Hood) -> np.ndarray:
+    """The radius of each ring, 1 the last's: evenly apart, but an inner one that has many of the
+    nodes is wider."""
+    count = np.bincount(hood.hop)
+    hops = len(count) - 1
+    ring = np.arange(hops + 1)
+    crowded = np.minimum(count / count[1:].max(initial=1), 1 - 0.22 * (hops - ring))
+    even = ring / max(1, hops)
+    return np.where(ring == 0, 0.0, np.maximum(even, crowded))
 
 
 def _leaves(hood: Hood) -> np.ndarray:

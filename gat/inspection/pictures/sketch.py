@@ -51,8 +51,10 @@ class Sketch:
         longest = 0.6 * NAME_SIZE * max(map(len, labels), default=0)
         self.limit = 1.25 / (1 - longest / points)
         self.points = points / self.limit
-        rings = [(hood.hop == ring).sum() / ring for ring in range(1, hood.hop.max() + 1)]
-        gap = 2 * np.pi * self.points / max(1, hood.hop.max()) / max([1.0, *rings])
+        # Points between two neighbours on the ring where they stand closest.
+        radius = np.hypot(*spots[1:].T)
+        rings = [radius[hood.hop[1:] == ring] for ring in range(1, hood.hop.max() + 1)]
+        gap = min((2 * np.pi * self.points * one[0] / len(one) for one in rings), default=99.0)
         self.diameter = float(np.clip(0.6 * gap, 3.5, 11))
 
     def draw(self, ax: Any, panel: Panel) -> None:
