@@ -1,0 +1,280 @@
+// The page's state and what changes it: controls, search, keys, mouse.
+"use strict";
+
+const state = { centre: page.centre, layer: 0, head: "mean", threshold: 0 };
+const renderer = openPicture();
+
+function show() {
+  showPanel(state, moveTo);
+  const [drawn, all] = countDrawn(state);
+  const words = `${digits(state.threshold)}: ${drawn} of ${plural(all, "arrow")} drawn`;
+  byId("drawn").textContent = words;
+  byId("threshold").setAttribute("aria-valuetext", words);
+  if (renderer) {
+    paint(renderer, state);
+    renderer.refresh();
+  }
+}
+
+function moveTo(node) {
+  state.centre = node;
+  show();
+  if (renderer) frame(renderer, node);
+  byId("said").textContent = `${nodeName(node)} is in the middle. ${byId("summary").textContent}`;
+  byId("panel").scrollTop = 0;
+}
+
+// Controls
+
+function option(value, text) {
+  const one = document.createElement("option");
+  one.value = value;
+  one.textContent = text;
+  return one;
+}
+
+function offerHeads() {
+  const { heads } = page.layers[state.layer];
+  const each = heads.map((_, head) => option(head, headName(state.layer, head)));
+  const mean = option("mean", headName(state.layer, "mean"));
+  byId("head").replaceChildren(...(heads.length > 1 ? [mean, ...each] : [mean]));
+  if (state.head !== "mean" && state.head >= heads.length) state.head = "mean";
+  byId("head").value = state.head;
+}
+
+byId("layer").replaceChildren(
+  ...page.layers.map((layer, i) => option(i, `${layer.name} (${layer.type})`)),
+);
+byId("layer").addEventListener("change", (event) => {
+  state.layer = Number(event.target.value);
+  offerHeads();
+  show();
+});
+byId("head").addEventListener("change", (event) => {
+  state.head = event.target.value === "mean" ? "mean" : Number(event.target.value);
+  show();
+});
+// The slider's square, since most weights are small.
+byId("threshold").addEventListener("input", (event) => {
+  state.threshold = FULL * (Number(event.target.value) / 1000) ** 2;
+  show();
+});
+
+// Search
+
+let found = [];
+let picked = 0;
+
+function search(text) {
+  const wanted = text.trim().toLowerCase();
+  if (!wanted) return [];
+  const ranked = [];
+  nodes.number.forEach((number, node) => {
+    const name = nodes.label[node].toLowerCase();
+    const exact = String(number) === wanted || name === wanted;
+    const begins = name.startsWith(wanted) || String(number).startsWith(wanted);
+    if (exact || begins || name.includes(wanted)) ranked.push([exact ? 0 : begins ? 1 : 2, node]);
+  });
+  ranked.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+  return ranked.slice(0, 10).map(([, node]) => node);
+}
+
+function offerFound() {
+  const list = byId("found");
+  const asked = byId("search").value.trim() !== "";
+  list.hidden = !asked;
+  byId("search").setAttribute("aria-expanded", String(asked && found.length > 0));
+  list.replaceChildren(...found.map(foundItem));
+  if (asked && !found.length) {
+    const none = document.createElement("li");
+    none.className = "none";
+    none.textContent = page.hops === null ? "no such node" : "no such node on this page";
+    list.append(none);
+  }
+  if (found.length) byId("search").setAttribute("aria-activedescendant", `found-${picked}`);
+  else byId("search").removeAttribute("aria-activedescendant");
+}
+
+function foundItem(node, place) {
+  const item = document.createElement("li");
+  item.id = `found-${place}`;
+  item.setAttribute("role", "option");
+  item.setAttribute("aria-selected", String(place === picked));
+  const name = document.createElement("span");
+  name.textContent = page.named ? `${nodes.label[node]} (${nodes.number[node]})` : nodeName(node);
+  item.append(shapeIcon(nodes.class[node]), name);
+  item.addEventListener("mousedown", (event) => {
+    event.preventDefault();
+    take(node);
+  });
+  return item;
+}
+
+function take(node) {
+  closeSearch();
+  moveTo(node);
+}
+
+function closeSearch() {
+  byId("search").value = "";
+  found = [];
+  offerFound();
+}
+
+byId("search").addEventListener("input", (event) => {
+  found = search(event.target.value);
+  picked = 0;
+  offerFound();
+});
+byId("search").addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step && found.length) picked = (picked + step + found.length) % found.length;
+  else if (event.key === "Enter" && found.length) return take(found[picked]);
+  else if (event.key === "Escape") return closeSearch();
+  else return;
+  event.preventDefault();
+  offerFound();
+});
+byId("search").addEventListener("blur", () => (byId("found").hidden = true));
+byId("search").addEventListener("focus", offerFound);
+
+// Moving the picture
+
+function pan(right, down) {
+  const { width, height } = renderer.getDimensions();
+  const from = renderer.viewportToFramedGraph({ x: width / 2, y: height / 2 });
+  const to = renderer.viewportToFramedGraph({ x: width / 2 + right, y: height / 2 + down });
+  const camera = renderer.getCamera();
+  const { x, y } = camera.getState();
+  camera.setState({ x: x + to.x - from.x, y: y + to.y - from.y });
+}
+
+function zoom(factor) {
+  const camera = renderer.getCamera();
+  camera.setState({ ratio: camera.getBoundedRatio(camera.getState().ratio * factor) });
+}
+
+const STEP = 60;
+const KEYS = {
+  ArrowLeft: () => pan(-STEP, 0),
+  ArrowRight: () => pan(STEP, 0),
+  ArrowUp: () => pan(0, -STEP),
+  ArrowDown: () => pan(0, STEP),
+  "+": () => zoom(0.8),
+  "=": () => zoom(0.8),
+  "-": () => zoom(1.25),
+  0: () => frame(renderer, null),
+  Home: () => frame(renderer, null),
+  Escape: () => frame(renderer, state.centre),
+};
+
+// Pointing
+
+function hint(lines) {
+  const box = byId("hint");
+  box.hidden = lines === null;
+  if (lines === null) return;
+  box.replaceChildren(
+    ...lines.map((text) => {
+      const line = document.createElement("div");
+      line.textContent = text;
+      return line;
+    }),
+  );
+}
+
+function nodeHint(node) {
+  const weights = weightsOf(state.layer, state.head);
+  const own = entering[node].filter((edge) => edges.source[edge] === node);
+  const self = own.reduce((sum, edge) => sum + (weights.edges[edge] ?? 0), weights.loops[node]);
+  const lines = [nodeName(node)];
+  if (page.named) lines.push(`node ${nodes.number[node]}`);
+  if (page.classes.length) lines.push(className(node));
+  if (!nodes.border[node]) lines.push(`weight on itself ${digits(self)}`);
+  const into = entering[state.centre].filter((edge) => edges.source[edge] === node);
+  if (node !== state.centre)
+    for (const edge of into.filter((one) => weights.edges[one] !== null))
+      lines.push(`${nodeName(state.centre)} looks at it with ${digits(weights.edges[edge])}`);
+  return lines;
+}
+
+function edgeHint(edge) {
+  const { layer, head } = state;
+  const [source, target] = [edges.source[edge], edges.target[edge]];
+  const lines = [`${nodeName(target)} looks at ${nodeName(source)}`];
+  lines.push(`weight ${digits(weightsOf(layer, head).edges[edge])}`);
+  lines.push(`${page.layers[layer].name}, ${headName(layer, head)}`);
+  if (page.classes.length) lines.push(`${className(target)} looks at ${className(source)}`);
+  return lines;
+}
+
+function listen() {
+  const graph = byId("graph");
+  renderer.on("clickNode", ({ node }) => moveTo(Number(node)));
+  renderer.on("enterNode", ({ node }) => hint(nodeHint(Number(node))));
+  renderer.on("enterEdge", ({ edge }) => hint(edgeHint(Number(edge))));
+  renderer.on("leaveNode", () => hint(null));
+  renderer.on("leaveEdge", () => hint(null));
+  renderer.on("doubleClickNode", (event) => event.preventSigmaDefault());
+  graph.addEventListener("mousemove", ({ offsetX, offsetY }) => {
+    const box = byId("hint").style;
+    box.left = `${Math.min(offsetX + 16, graph.clientWidth - 260)}px`;
+    box.top = `${Math.min(offsetY + 16, graph.clientHeight - 110)}px`;
+  });
+  graph.addEventListener("keydown", (event) => {
+    if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  });
+  byId("closer").addEventListener("click", () => zoom(0.7));
+  byId("farther").addEventListener("click", () => zoom(1 / 0.7));
+  byId("whole").addEventListener("click", () => frame(renderer, null));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+}
+
+// The legend
+
+function legend() {
+  const list = byId("classes");
+  list.hidden = !page.classes.length;
+  const used = [...new Set(nodes.class)].sort((a, b) => (a ?? Infinity) - (b ?? Infinity));
+  for (const kind of page.classes.length ? used : []) {
+    const item = document.createElement("li");
+    item.append(shapeIcon(kind), kind === null ? "class unknown" : page.classes[kind]);
+    list.append(item);
+  }
+  for (const share of [0.1, 0.5, 1]) {
+    const item = document.createElement("li");
+    const line = document.createElement("span");
+    line.className = "arrow";
+    line.style.height = `${widthOf(share * FULL)}px`;
+    item.append(line, `weight ${Number((share * FULL).toPrecision(2))}`);
+    byId("widths").append(item);
+  }
+}
+
+offerHeads();
+legend();
+show();
+if (renderer) {
+  listen();
+  if (page.hops === null) frame(renderer, null);
+} else {
+  document.querySelector("main").classList.add("without");
+  byId("blind").hidden = false;
+  byId("graph").removeAttribute("tabindex");
+}
+
+// To look at from a test or the browser's console; nothing can be changed by it.
+window.gatPage = Object.freeze({
+  state: () => ({ ...state }),
+  edgeWidths: () =>
+    edges.source.map((source, edge) => {
+      const drawn = renderer && source !== edges.target[edge];
+      const shown = drawn ? renderer.getEdgeDisplayData(String(edge)) : null;
+      return !shown || shown.hidden ? 0 : shown.size;
+    }),
+  nodeAt: (node) =>
+    renderer.framedGraphToViewport(renderer.getNodeDisplayData(String(node))),
+  camera: () => ({ ...renderer.getCamera().getState() }),
+});

@@ -1,0 +1,129 @@
+"""`write_page`: attention weights as one HTML file, to be opened in any browser."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gat.errors import InputError
+from gat.inspection.page.contents import contents
+from gat.inspection.record import Attention, AttentionRecord, in_order
+
+__all__ = ["write_page"]
+
+# In this order: each uses what those before it define.
+SCRIPTS = (
+    "vendor/graphology.umd.min.js",
+    "vendor/sigma.min.js",
+    "shapes.js",
+    "arrows.js",
+    "panel.js",
+    "picture.js",
+    "page.js",
+)
+# What could end the script element, or a line of a script, inside a string.
+ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+def write_page(
+    path: str | os.PathLike[str],
+    attention: Attention | Sequence[AttentionRecord] | AttentionRecord,
+    node: int | None = None,
+    hops: int = 2,
+    y: Tensor | Sequence[int] | None = None,
+    class_names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    title: str | None = None,
+    max_edges: int = 5000,
+) -> Path:
+    """Write one HTML file to look at ``attention`` in, and return its path.
+
+    The page draws the nodes and edges, edges as wide as their weights in the chosen layer and
+    head; it lists what a node looks at, with the weights, and finds nodes by number or name. It
+    loads nothing from the network.
+
+    attention: the records of one or more layers over the same nodes and edges.
+    node: the node in the middle; the page then holds the edges over which messages reach it in
+    ``hops`` layers, and no others. None: the whole graph, the node with most edges in the middle.
+    y: [N] integers, each node's class, negative where unknown; class_names: their names.
+    names: the names of all N nodes.
+    max_edges: the most edges, and the most nodes, that the page may hold; more draw slowly.
+
+    Raises InputError where there are more, with the sizes of neighbourhoods that would fit; for
+    layers over two sets of nodes or over different edges; for ``y`` and ``names`` of another
+    length than N; where the file cannot be written. What was at ``path`` before is then still
+    there.
+    """
+    target = _checked(Path(path))
+    records = in_order(attention)
+    document = contents(records, node, hops, y, class_names, names, max_edges)
+    heading = title if title is not None else _title(document)
+    _write_atomically(target, _html(heading, document).encode())
+    return target
+
+
+def _title(document: dict[str, Any]) -> str:
+    if document["hops"] is None:
+        return "What each node looks at"
+    centre = document["nodes"]["label"][document["centre"]]
+    return f"What node {centre} looks at, {document['hops']} hops around it"
+
+
+def _html(title: str, document: dict[str, Any]) -> str:
+    """The page: the template with its style, scripts and contents put in."""
+    from jinja2 import Environment, StrictUndefined
+
+    style = _read("page.css")
+    scripts = [_read(name) for name in SCRIPTS]
+    template = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(_read("page.html.j2"))
+    return template.render(
+        title=title,
+        document=document,
+        data=json.dumps(document, ensure_ascii=False, allow_nan=False).translate(ESCAPED),
+        style=style,
+        scripts=scripts,
+        style_hash=_hash(style),
+        script_hashes=[_hash(script) for script in scripts],
+    )
+
+
+def _read(name: str) -> str:
+    return files("gat.inspection.page").joinpath(*name.split("/")).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names the one script or style it lets run."""
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _checked(path: Path) -> Path:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected the name of a file, such as page.html")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}; make it")
+    return path
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise InputError(
+            f"could not write {path} ({len(data)} bytes): {error.strerror or error}; free space, "
+            f"mend the permissions or name another file"
+        ) from error
