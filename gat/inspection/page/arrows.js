@@ -67,6 +67,12 @@ void main() {
   #endif
 }`;
 
+// Two triangles for the line and one for the head; see a_part above.
+const PARTS = [
+  [0, -1, 0], [0, 1, 0], [1, -1, 0], [1, -1, 0], [0, 1, 0], [1, 1, 0],
+  [1, -1, 1], [1, 1, 1], [2, 0, 1],
+];
+
 // The program that draws edges as wide as their size in pixels, at any zoom.
 function arrowsProgram() {
   const { floatColor } = Sigma.utils;
@@ -76,31 +82,24 @@ function arrowsProgram() {
   return class extends Sigma.rendering.EdgeProgram {
     getDefinition() {
       return {
-        VERTICES: 9,
+        VERTICES: PARTS.length,
         VERTEX_SHADER_SOURCE: EDGE_VERTEX,
         FRAGMENT_SHADER_SOURCE: EDGE_FRAGMENT,
         METHOD: TRIANGLES,
         UNIFORMS: ["u_matrix", "u_half", "u_sizeRatio"],
         ATTRIBUTES: [
           number("a_start", 2), number("a_end", 2), number("a_radii", 2), number("a_width", 1),
-          packed("a_color"), packed("a_id"),
-        ],
-        CONSTANT_ATTRIBUTES: [number("a_part", 3)],
-        CONSTANT_DATA: [
-          [0, -1, 0], [0, 1, 0], [1, -1, 0], [1, -1, 0], [0, 1, 0], [1, 1, 0],
-          [1, -1, 1], [1, 1, 1], [2, 0, 1],
+          packed("a_color"), packed("a_id"), number("a_part", 3),
         ],
       };
     }
 
     processVisibleItem(id, start, source, target, edge) {
-      this.array.set(
-        [
-          source.x, source.y, target.x, target.y, source.size, target.size, edge.size,
-          floatColor(edge.color), id,
-        ],
-        start,
-      );
+      const row = [
+        source.x, source.y, target.x, target.y, source.size, target.size, edge.size,
+        floatColor(edge.color), id,
+      ];
+      writeVertices(this.array, start, row, PARTS);
     }
 
     setUniforms(view, { gl, uniformLocations }) {

@@ -120,9 +120,7 @@ def _too_large(
     )
 
 
-def _layer(
-    record: AttentionRecord, row: Tensor, chosen: Tensor, nodes: Tensor
-) -> dict[str, Any]:
+def _layer(record: AttentionRecord, row: Tensor, chosen: Tensor, nodes: Tensor) -> dict[str, Any]:
     """One layer's weights. row: where in the record each of the shared edges is, or -1."""
     place = row[chosen]
     weights = record.weights.detach()[place.clamp(min=0)] if record.num_edges else None
@@ -136,9 +134,7 @@ def _layer(
             _numbers(weights[:, head], here) if weights is not None else [None] * here.numel()
             for head in range(record.num_heads)
         ],
-        "loops": [
-            _numbers(record.loops.detach()[nodes, head]) for head in range(record.num_heads)
-        ],
+        "loops": [_numbers(record.loops.detach()[nodes, head]) for head in range(record.num_heads)],
         "state": _states(record, nodes),
     }
 

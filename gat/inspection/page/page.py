@@ -28,8 +28,15 @@ SCRIPTS = (
     "picture.js",
     "page.js",
 )
-# What could end the script element, or a line of a script, inside a string.
-ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+# Theirs asks that it goes with every copy, so each page holds it.
+LICENCES = (
+    "vendor/sigma.LICENSE.txt",
+    "vendor/graphology.LICENSE.txt",
+    "vendor/graphology-utils.LICENSE.txt",
+    "vendor/events.LICENSE.txt",
+)
+# What could end the script element that the contents stand in.
+ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
 def write_page(
@@ -65,7 +72,7 @@ def write_page(
     records = in_order(attention)
     document = contents(records, node, hops, y, class_names, names, max_edges)
     heading = title if title is not None else _title(document)
-    _write_atomically(target, _html(heading, document).encode())
+    _write_atomically(target, _html(heading, document).encode("utf-8", "replace"))
     return target
 
 
@@ -88,7 +95,8 @@ def _html(title: str, document: dict[str, Any]) -> str:
     return template.render(
         title=title,
         document=document,
-        data=json.dumps(document, ensure_ascii=False, allow_nan=False).translate(ESCAPED),
+        data=json.dumps(document, allow_nan=False).translate(ESCAPED),
+        licences=[_read(name) for name in LICENCES],
         style=style,
         scripts=scripts,
         style_hash=_hash(style),

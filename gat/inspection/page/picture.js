@@ -4,9 +4,12 @@
 // Pixels of an arrow of the largest weight, and of one of weight 0.
 const WIDEST = 9;
 const THINNEST = 0.5;
-// Pixels of a node's half; smaller where there are many or the picture is narrow.
-const nodeSize = () =>
-  (7.5 - Math.log10(nodes.number.length + 1)) * Math.min(1, 0.4 + byId("graph").clientWidth / 1200);
+// Pixels of half a node, by how much room there is for each.
+function nodeSize() {
+  const { clientWidth, clientHeight } = byId("graph");
+  const room = Math.sqrt((clientWidth * clientHeight) / nodes.number.length);
+  return Math.min(6.5, Math.max(2, 0.2 * room));
+}
 
 // The weight that gets the widest arrow: 1, or the largest there is. Weights after dropout and of
 // layers that do not normalise can exceed 1.
@@ -87,12 +90,13 @@ function paint(renderer, { centre, layer, head, threshold }) {
   const near = new Set(entering[centre].map((edge) => edges.source[edge]));
   const graph = renderer.getGraph();
   const size = nodeSize();
-  const [into, other, line] = ["--into", "--edge", "--line"].map(themed);
+  const crowded = edges.source.length > 1000;
+  const [into, other, line] = ["--into", crowded ? "--crowd" : "--edge", "--line"].map(themed);
   graph.updateEachNodeAttributes((key, node) => {
     const middle = Number(key) === centre;
     const beside = near.has(Number(key));
-    node.size = size * (middle ? 2 : beside ? 1.35 : 1);
-    node.ring = middle ? 3 : beside ? 1.5 : 1;
+    node.size = size * (middle ? Math.max(2, 7 / size) : beside ? 1.35 : 1);
+    node.ring = middle ? 3 : beside ? 1.5 : size < 4 ? 0.6 : 1;
     node.line = line;
     node.forceLabel = middle || (beside && near.size <= 30);
     node.zIndex = middle ? 2 : beside ? 1 : 0;
@@ -136,6 +140,6 @@ function viewAround(renderer, node) {
   ];
   const around = [node, ...neighbours].map(at);
   const far = around.map((one) => Math.hypot(one.x - middle.x, one.y - middle.y));
-  const ratio = Math.min(1, Math.max(0.08, 2.6 * Math.max(...far)));
+  const ratio = Math.min(2, Math.max(0.08, 2.6 * Math.max(...far)));
   return { x: middle.x, y: middle.y, ratio, angle: 0 };
 }

@@ -1,0 +1,356 @@
+"""The page in headless Chromium: it draws, finds, hides, moves, and loads nothing."""
+
+import itertools
+import json
+import shutil
+
+import pytest
+import torch
+
+from gat.inspection.page import write_page
+from tests.graphs import GRAPHS
+from tests.inspection.page_records import record, ring, scattered
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+CHROMEDRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or CHROMEDRIVER is None,
+    reason="no chromium and chromedriver on the PATH",
+)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-prefers-reduced-motion",
+    "--window-size=1200,800",
+)
+SOFTWARE_GL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+
+
+def start(folder, *flags):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, *flags, f"--user-data-dir={folder}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = start(tmp_path_factory.mktemp("chromium"), *SOFTWARE_GL)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens a page of these records; at the end there must be no error in the console."""
+
+    def opens(*args, **options):
+        path = write_page(tmp_path / "page.html", *args, **options)
+        for kind in ("browser", "performance"):
+            browser.get_log(kind)
+        browser.get(path.as_uri())
+        return Page(browser)
+
+    yield opens
+    assert [one for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
+
+
+class Page:
+    """What a reader does on a page, and what it shows."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def at(self, name):
+        return self.driver.find_element(By.ID, name)
+
+    def run(self, script, *args):
+        return self.driver.execute_script(f"return {script}", *args)
+
+    def state(self):
+        return self.run("gatPage.state()")
+
+    def widths(self):
+        return self.run("gatPage.edgeWidths()")
+
+    def choose(self, control, text):
+        Select(self.at(control)).select_by_visible_text(text)
+
+    def threshold(self, place):
+        self.run(
+            "(arguments[0].value = arguments[1], arguments[0].dispatchEvent(new Event('input')))",
+            self.at("threshold"),
+            place,
+        )
+
+    def rows(self, table="looks-at"):
+        """Names and weights in a table."""
+        lines = self.at(table).find_elements(By.CSS_SELECTOR, "tbody tr")
+        cells = [(one.find_element(By.TAG_NAME, "th"), one) for one in lines]
+        number = ".weight span"
+        return [
+            (name.text, float(line.find_element(By.CSS_SELECTOR, number).text))
+            for name, line in cells
+        ]
+
+    def over(self, right, down):
+        """The mouse at a place in the picture, in pixels from its upper left corner."""
+        graph = self.at("graph")
+        size = graph.size
+        moves = ActionChains(self.driver, duration=0)
+        return moves.move_to_element_with_offset(
+            graph, round(right - size["width"] / 2), round(down - size["height"] / 2)
+        )
+
+    def node(self, number):
+        return self.run("gatPage.nodeAt(arguments[0])", number)
+
+    def wait(self, condition):
+        return WebDriverWait(self.driver, 10).until(lambda _: condition())
+
+
+def shown_width(weight):
+    return 0.5 + 8.5 * weight
+
+
+def test_page_opens_and_asks_nobody(opened, browser):
+    layer = record(ring(6), 6)
+    page = opened(layer)
+    torch.testing.assert_close(
+        torch.tensor(page.widths()), shown_width(layer.weights.mean(1)), atol=1e-2, rtol=0
+    )
+    events = [json.loads(one["message"])["message"] for one in browser.get_log("performance")]
+    sent = [event["params"] for event in events if "requestWillBeSent" in event["method"]]
+    asked = {one["request"]["url"] for one in sent if one["documentURL"] == browser.current_url}
+    assert asked == {browser.current_url}
+    assert page.run("performance.getEntriesByType('resource').length") == 0
+
+
+def test_policy_stops_what_would_load(opened, browser):
+    opened(record(ring(3), 3))
+    stopped = browser.execute_async_script("""
+        const done = arguments[0];
+        document.addEventListener("securitypolicyviolation", (e) => done(e.violatedDirective));
+        const picture = document.createElement("img");
+        picture.src = "http://192.0.2.1/x.png";
+        document.body.append(picture);
+    """)
+    assert stopped == "img-src"
+    # The console names what was stopped; it is what this test is for.
+    browser.get_log("browser")
+
+
+def test_choosing_a_layer_and_a_head_changes_the_widths_drawn(opened):
+    first, second = (record(ring(6), 6, name, heads=3) for name in ("one", "second"))
+    page = opened([first, second])
+    page.choose("head", "head 2")
+    torch.testing.assert_close(
+        torch.tensor(page.widths()), shown_width(first.weights[:, 2]), atol=1e-2, rtol=0
+    )
+    page.choose("layer", "second (GATConv)")
+    assert page.state()["head"] == 2
+    torch.testing.assert_close(
+        torch.tensor(page.widths()), shown_width(second.weights[:, 2]), atol=1e-2, rtol=0
+    )
+    assert "second, head 2" in page.at("looks-at").text
+
+
+def test_threshold_hides_arrows_below_it(opened):
+    layer = record(ring(6), 6, heads=1)
+    page = opened(layer)
+    page.threshold(600)
+    drawn = layer.weights[:, 0] >= 0.36
+    assert 0 < drawn.sum() < 12
+    assert [width > 0 for width in page.widths()] == drawn.tolist()
+    assert page.at("drawn").text == f"0.360: {int(drawn.sum())} of 12 arrows drawn"
+
+
+def test_table_has_the_weights_of_the_node_in_the_middle(opened):
+    edges = torch.tensor([[0, 1, 2, 3, 3], [3, 3, 3, 3, 0]])
+    layer = record(edges, 4, heads=2)
+    page = opened(layer, y=[0, 1, 0, 1], class_names=["cats", "dogs"])
+    weights = layer.weights.mean(1).tolist()
+    expected = {f"node {n}": weights[n] for n in range(3)} | {"itself (own loop)": weights[3]}
+    expected["itself"] = float(layer.loops[3].mean())
+    rows = page.rows()
+    assert dict(rows) == pytest.approx(expected, abs=1e-3)
+    assert all(first[1] >= second[1] for first, second in itertools.pairwise(rows))
+    assert "sum to 1.000" in page.at("summary").text
+    assert "dogs" in page.at("about").text
+
+
+def test_search_finds_a_node_by_name_and_by_number(opened):
+    page = opened(record(ring(12), 12), names=[f"paper {'abcdefghijkl'[n]}" for n in range(12)])
+    search = page.at("search")
+    search.send_keys("R F")
+    assert page.at("found").text == "paper f (5)"
+    search.send_keys(Keys.ENTER)
+    assert page.state()["centre"] == 5
+    assert page.at("centre").text == "paper f"
+    assert "paper f" in page.at("said").get_attribute("textContent")
+    search.send_keys("1")
+    assert page.at("found").text.splitlines() == ["paper b (1)", "paper k (10)", "paper l (11)"]
+    search.send_keys(Keys.ARROW_DOWN, Keys.ENTER)
+    assert page.state()["centre"] == 10
+    search.send_keys("nowhere")
+    assert page.at("found").text == "no such node"
+    search.send_keys(Keys.ESCAPE)
+    assert search.get_attribute("value") == ""
+    assert not page.at("found").is_displayed()
+
+
+def test_click_moves_the_centre(opened):
+    page = opened(record(ring(8), 8))
+    place = page.node(3)
+    page.over(place["x"], place["y"]).click().perform()
+    page.wait(lambda: page.state()["centre"] == 3)
+    assert {name for name, _ in page.rows()} == {"node 2", "node 4", "itself"}
+    middle, size = page.node(3), page.at("graph").size
+    assert middle["x"] == pytest.approx(size["width"] / 2, abs=1)
+    assert middle["y"] == pytest.approx(size["height"] / 2, abs=1)
+
+
+def test_keyboard_alone_moves_the_centre_and_the_picture(opened, browser):
+    page = opened(record(ring(8), 8))
+    stops = []
+    for _ in range(9):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        stops.append(browser.switch_to.active_element.get_attribute("id"))
+    controls = ["search", "layer", "head", "threshold"]
+    assert stops[1:] == [*controls, "graph", "closer", "farther", "whole"]
+    graph = page.at("graph")
+    page.run("arguments[0].focus()", graph)
+    before = page.node(0)
+    graph.send_keys(Keys.ARROW_RIGHT)
+    page.wait(lambda: page.node(0)["x"] == pytest.approx(before["x"] - 60, abs=1))
+    graph.send_keys(Keys.ARROW_DOWN)
+    page.wait(lambda: page.node(0)["y"] == pytest.approx(before["y"] - 60, abs=1))
+    graph.send_keys("+")
+    page.wait(lambda: page.run("gatPage.camera().ratio") == pytest.approx(0.8))
+    graph.send_keys("0")
+    page.wait(lambda: page.node(0) == pytest.approx(before, abs=1))
+    button = page.at("looks-at").find_element(By.CSS_SELECTOR, "button")
+    name = button.text
+    button.send_keys(Keys.ENTER)
+    assert page.at("centre").text == name
+    outline = page.run("(arguments[0].focus(), getComputedStyle(arguments[0]).outlineWidth)", graph)
+    assert outline == "3px"
+
+
+def test_pointing_shows_weights(opened):
+    layer = record(torch.tensor([[1], [0]]), 2, heads=1)
+    page = opened(layer, names=["ann", "bob"])
+    ends = [page.node(n) for n in (0, 1)]
+    page.over(ends[1]["x"], ends[1]["y"]).perform()
+    page.wait(lambda: page.at("hint").is_displayed())
+    weight = float(layer.weights[0, 0])
+    assert f"ann looks at it with {weight:.3f}" in page.at("hint").text
+    assert "weight on itself 1.000" in page.at("hint").text
+    # An arrow keeps to the right of the line between its nodes, seen from its source.
+    along = [ends[0][axis] - ends[1][axis] for axis in "xy"]
+    span = (along[0] ** 2 + along[1] ** 2) ** 0.5
+    middle = [(ends[0][axis] + ends[1][axis]) / 2 for axis in "xy"]
+    beside = [middle[0] - 3 * along[1] / span, middle[1] + 3 * along[0] / span]
+    # The first move leaves the node, the second comes upon the arrow.
+    page.over(*beside).move_by_offset(1, 0).perform()
+    page.wait(lambda: "ann looks at bob" in page.at("hint").text)
+    assert f"weight {weight:.3f}" in page.at("hint").text
+
+
+def test_a_script_in_a_label_does_not_run(opened):
+    page = opened(
+        record(ring(4), 4, layer=EVIL), y=[0] * 4, class_names=[EVIL], names=[EVIL] * 4, title=EVIL
+    )
+    page.at("search").send_keys("<script>")
+    assert EVIL in page.at("found").text
+    page.at("search").send_keys(Keys.ENTER)
+    page.at("whole").click()
+    place = page.node(1)
+    page.over(place["x"], place["y"]).click().perform()
+    page.wait(lambda: page.at("hint").is_displayed())
+    assert page.at("centre").text == EVIL
+    assert page.run("window.hacked === undefined")
+    assert page.run("document.querySelectorAll('img').length") == 0
+
+
+def test_a_node_at_the_border_says_so(opened):
+    page = opened(record(ring(9), 9), node=0, hops=2)
+    page.at("search").send_keys("2", Keys.ENTER)
+    assert "lies at the border" in page.at("summary").text
+    assert "node=2" in page.at("summary").text
+    assert not page.at("looks-at").is_displayed()
+
+
+@pytest.mark.parametrize("name", ["one_node_without_edges", "hub", "loops_and_duplicates"])
+def test_awkward_graphs_open(name, opened):
+    edge_index, num_nodes, _ = GRAPHS[name]
+    page = opened(record(edge_index, num_nodes))
+    drawn = (edge_index[0] != edge_index[1]).tolist()
+    assert [width > 0 for width in page.widths()] == drawn
+
+
+def test_dark_and_light_differ(opened, browser):
+    grounds = []
+    page = opened(record(ring(4), 4))
+    for scheme in ("dark", "light"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        grounds.append(page.run("getComputedStyle(document.body).backgroundColor"))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert grounds == ["rgb(15, 20, 26)", "rgb(255, 255, 255)"]
+
+
+def test_5000_edges_are_redrawn_in_time(opened, browser):
+    page = opened(record(scattered(1500, 5000), 1500, heads=2))
+    assert sum(width > 0 for width in page.widths()) == 5000
+    times = browser.execute_async_script("""
+        const done = arguments[0], times = [];
+        let before = performance.now();
+        const step = () => {
+          const now = performance.now();
+          times.push(now - before);
+          before = now;
+          if (times.length > 20) return done(times.slice(1));
+          const key = times.length % 2 ? "ArrowRight" : "ArrowLeft";
+          byId("graph").dispatchEvent(new KeyboardEvent("keydown", { key }));
+          requestAnimationFrame(step);
+        };
+        step();
+    """)
+    # A second is what a loaded machine without a graphics card may take; see a frame's time in
+    # the assertion's message.
+    assert sorted(times)[len(times) // 2] < 1000, times
+
+
+def test_without_webgl_the_page_says_so_and_keeps_its_tables(tmp_path):
+    path = write_page(tmp_path / "page.html", record(ring(5), 5, heads=2))
+    driver = start(tmp_path / "profile", "--disable-3d-apis")
+    try:
+        driver.get(path.as_uri())
+        page = Page(driver)
+        assert "no WebGL" in page.at("blind").text
+        assert len(page.rows()) == 3
+        before = page.rows()
+        page.choose("head", "head 1")
+        assert page.rows() != before
+        page.at("search").send_keys("3", Keys.ENTER)
+        assert page.at("centre").text == "node 3"
+    finally:
+        driver.quit()
