@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gat.errors import InputError
 from gat.inspection.page.edges import Edges, count_within, nodes_within, shared_edges
-from gat.inspection.page.layout import layout
 from gat.inspection.record import AttentionRecord, check_node
 
 __all__ = ["contents"]
@@ -31,6 +30,9 @@ def contents(
     edges: source, target, number. layers: heads, weights [H][E] and loops [H][N], None where
     there is no record, and each node's state. centre: a node's place, None without nodes.
     """
+    # Here, because scipy takes half a second to import.
+    from gat.inspection.page.layout import layout
+
     records = [record.to("cpu") for record in records]
     edges = shared_edges(records)
     classes = _classes(y, class_names, edges.num_nodes)

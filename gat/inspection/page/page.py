@@ -26,6 +26,7 @@ SCRIPTS = (
     "arrows.js",
     "panel.js",
     "picture.js",
+    "search.js",
     "page.js",
 )
 # Theirs asks that it goes with every copy, so each page holds it.

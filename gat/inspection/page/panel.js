@@ -96,7 +96,8 @@ function showPanel({ centre, layer, head }, choose) {
   const even = rows.length > 1 ? 1 / rows.length : null;
   fill(byId("looks-at"), `What ${nodeName(centre)} looks at: ${where}`, centre, rows, choose, even);
   fill(byId("seen-by"), `Who looks at ${nodeName(centre)}: ${where}`, centre, from, choose, null);
-  byId("seen-by-count").textContent = `Who looks at it (${from.length})`;
+  const here = page.hops === null ? "" : " on this page";
+  byId("seen-by-count").textContent = `Who looks at it${here} (${from.length})`;
   byId("looks-at").hidden = rows.length === 0 || nodes.border[centre];
 }
 
@@ -104,8 +105,8 @@ function about(node) {
   const parts = [];
   if (page.classes.length) parts.push(className(node));
   if (page.named) parts.push(`node ${nodes.number[node]}`);
-  if (!nodes.border[node])
-    parts.push(`${plural(entering[node].length, "edge")} in, ${leaving[node].length} out`);
+  if (!nodes.border[node]) parts.push(`${plural(entering[node].length, "edge")} in`);
+  if (page.hops === null) parts.push(`${leaving[node].length} out`);
   return parts.join(" · ");
 }
 
@@ -158,7 +159,9 @@ function tableRow(row, centre, choose, largest, even) {
   }
   const kind = document.createElement("td");
   kind.className = "kind";
-  kind.append(shapeIcon(nodes.class[row.node]), className(row.node));
+  const looks = document.createElement("span");
+  looks.append(shapeIcon(nodes.class[row.node]), className(row.node));
+  kind.append(looks);
   line.append(name, kind, weightCell(row.weight, largest, even));
   return line;
 }

@@ -45,7 +45,7 @@ function openPicture() {
       labelSize: 13,
       labelDensity: 0.6,
       labelGridCellSize: 90,
-      labelRenderedSizeThreshold: 7,
+      labelRenderedSizeThreshold: 9.5,
       defaultDrawNodeLabel: drawLabel,
       defaultDrawNodeHover: drawLabel,
     });
@@ -98,7 +98,7 @@ function paint(renderer, { centre, layer, head, threshold }) {
     node.size = size * (middle ? Math.max(2, 7 / size) : beside ? 1.35 : 1);
     node.ring = middle ? 3 : beside ? 1.5 : size < 4 ? 0.6 : 1;
     node.line = line;
-    node.forceLabel = middle || (beside && near.size <= 30);
+    node.forceLabel = middle || (beside && near.size <= 15);
     node.zIndex = middle ? 2 : beside ? 1 : 0;
     return node;
   });
