@@ -182,14 +182,14 @@ def test_too_large_a_graph_is_refused_with_the_neighbourhood_offered(path):
     words = str(error.value)
     assert "5098 edges" in words
     assert "up to 5000" in words
-    assert f"node=0, has {one} within hops=1 and {two} within hops=2" in words
+    assert f"node=0, has {one} edges within hops=1 and {two} edges within hops=2" in words
     assert not path.exists()
 
 
 def test_too_large_a_neighbourhood_offers_fewer_hops(path):
     layer = record(scattered(40, 400), 40)
     near = int((layer.target == 3).sum())
-    with pytest.raises(InputError, match=rf"2-hop neighbourhood of node 3 .* node 3 has {near} w"):
+    with pytest.raises(InputError, match=rf"2-hop neighbourhood of node 3 .* node 3 has {near} e"):
         write_page(path, layer, node=3, max_edges=100)
     with pytest.raises(InputError, match="choose a node with fewer edges"):
         write_page(path, layer, node=3, hops=1, max_edges=1)

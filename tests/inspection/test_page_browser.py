@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -288,6 +289,18 @@ def test_a_script_in_a_label_does_not_run(opened):
     assert page.at("centre").text == EVIL
     assert page.run("window.hacked === undefined")
     assert page.run("document.querySelectorAll('img').length") == 0
+
+
+def test_the_panel_says_how_the_weights_were_recorded(opened):
+    states = {"seen": torch.tensor([1, 1, 0, 1]).bool(), "complete": torch.tensor([0, 1, 0, 1])}
+    layer = replace(record(ring(4), 4), when="after_dropout", **states)
+    page = opened(layer)
+    assert "was sampled" in page.at("summary").text
+    assert "after dropout" in page.at("summary").text
+    page.at("search").send_keys("2", Keys.ENTER)
+    assert "conv1 has no record" in page.at("summary").text
+    page.at("search").send_keys("1", Keys.ENTER)
+    assert "sampled" not in page.at("summary").text
 
 
 def test_a_node_at_the_border_says_so(opened):

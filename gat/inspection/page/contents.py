@@ -109,16 +109,16 @@ def _too_large(
     what = "the graph" if node is None else f"the {hops}-hop neighbourhood of node {node}"
     near = edges.busiest() if node is None else operator.index(node)
     depths = (1, 2) if node is None else range(1, min(hops, 3))
-    sizes = [f"{count_within(edges, near, depth)} within hops={depth}" for depth in depths]
+    sizes = [f"{count_within(edges, near, depth)} edges within hops={depth}" for depth in depths]
     whose = f"node {near}" if node is not None else f"the busiest node, node={near},"
     offer = (
-        f"a neighbourhood is smaller: {whose} has {' and '.join(sizes)} (in edges)"
+        f"{whose} has {' and '.join(sizes)}"
         if sizes
         else "one hop is the least; choose a node with fewer edges"
     )
     return (
         f"{what} has {num_edges} edges and {num_nodes} nodes; the page draws up to {limit} of "
-        f"each smoothly. Pass node=... and hops=...; {offer}. A higher max_edges draws more, slowly"
+        f"each smoothly. Pass node=... and hops=... for a neighbourhood: {offer}. A higher max_edges draws more, slowly"
     )
 
 
@@ -185,7 +185,7 @@ def _classes(
             f"y has shape {list(numbers.shape)} and dtype {numbers.dtype}; expected an integer "
             f"for each of the {num_nodes} nodes, its class"
         )
-    found = [int(number) if number >= 0 else None for number in numbers]
+    found = [int(number) if number >= 0 else None for number in numbers.tolist()]
     count = max((number + 1 for number in found if number is not None), default=0)
     if class_names is None:
         return {"of": found, "names": [f"class {number}" for number in range(count)]}

@@ -112,8 +112,7 @@ function about(node) {
 
 // One sentence on the weights, and whatever a reader must know of how they were recorded.
 function summary(node, layer, head, rows) {
-  const state = page.layers[layer].state;
-  const name = page.layers[layer].name;
+  const { state, name, when } = page.layers[layer];
   if (nodes.border[node])
     return (
       "It lies at the border of this page: the edges into it are not here. " +
@@ -130,6 +129,7 @@ function summary(node, layer, head, rows) {
   ];
   if (Math.abs(sum - 1) < 0.01 && rows.length > 1)
     words.push(`Spread evenly, each would be ${digits(1 / rows.length)} (the mark on the bars).`);
+  if (when === "after_dropout") words.push("Recorded after dropout, which sets some to 0.");
   if (state && state[node] === "some")
     words.push("Its neighbourhood was sampled: other neighbours are not recorded.");
   return words.join(" ");
