@@ -118,7 +118,8 @@ def _too_large(
     )
     return (
         f"{what} has {num_edges} edges and {num_nodes} nodes; the page draws up to {limit} of "
-        f"each smoothly. Pass node=... and hops=... for a neighbourhood: {offer}. A higher max_edges draws more, slowly"
+        f"each smoothly. Pass node=... and hops=... for a neighbourhood: {offer}. A "
+        f"higher max_edges draws more, slowly"
     )
 
 
