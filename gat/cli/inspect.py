@@ -21,7 +21,7 @@ __all__ = ["inspect_command"]
 # A neighbourhood of at most so many fits a picture with all its names.
 READABLE = 12
 # In the order in which a reader asks; GNNExplainer takes a second a node and is asked for.
-METHODS = ("attention", "gatt", "gradient_x_input", "random")
+METHODS = ("attention", "gatt", "gradient_x_input", "nearest", "random")
 
 
 def inspect_command(options: Inspect) -> None:

@@ -16,6 +16,21 @@ from gat.inspection.attribution import (
     rollout,
     rollout_edges,
 )
+from gat.inspection.faithfulness import (
+    Curve,
+    Estimate,
+    Faithfulness,
+    MethodFaithfulness,
+    faithfulness,
+)
+from gat.inspection.interventions import (
+    bias_edges,
+    change_attention,
+    freeze_attention,
+    mask_edges,
+    switch_off_heads,
+    uniform_attention,
+)
 from gat.inspection.measures import (
     LayerMeasures,
     Measures,
@@ -27,8 +42,12 @@ from gat.inspection.measures import (
     measure,
     self_weight,
 )
+from gat.inspection.page import write_page
+from gat.inspection.pruned_files import load_pruned, save_pruned
+from gat.inspection.pruning import prune_heads
 from gat.inspection.record import Attention, AttentionRecord, Coverage, Neighbour
 from gat.inspection.recorder import Recording, record_attention
+from gat.inspection.report import Report, report
 from gat.inspection.storing import load_attention, save_attention
 from gat.inspection.tables import to_networkx, to_pandas
 from gat.inspection.verdict import Verdict, summary, verdicts
@@ -38,32 +57,49 @@ __all__ = [
     "AttentionExplainer",
     "AttentionRecord",
     "Coverage",
+    "Curve",
     "EdgeScores",
+    "Estimate",
+    "Faithfulness",
     "LayerMeasures",
     "Measures",
+    "MethodFaithfulness",
     "Neighbour",
     "NodeAttribution",
     "NodeScores",
     "Recording",
+    "Report",
     "Verdict",
     "attention_average",
     "attention_flow",
+    "bias_edges",
+    "change_attention",
     "change_over_epochs",
     "class_weight",
     "degree_weight",
     "entropy",
+    "faithfulness",
+    "freeze_attention",
     "gatt",
     "gatt_each",
     "head_agreement",
     "load_attention",
+    "load_pruned",
+    "mask_edges",
     "measure",
+    "prune_heads",
     "record_attention",
+    "report",
     "rollout",
     "rollout_edges",
     "save_attention",
+    "save_pruned",
     "self_weight",
     "summary",
+    "switch_off_heads",
     "to_networkx",
     "to_pandas",
+    "uniform_attention",
     "verdicts",
+    "write_page",
 ]

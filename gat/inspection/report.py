@@ -4,6 +4,7 @@
 nothing that the measures (`gat.inspection.measures`), their verdicts and `faithfulness` do not.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -286,17 +287,17 @@ def _faithfulness(found: Faithfulness) -> str:
     k = next(iter(next(iter(found.values())).fidelity_plus), 1)
     header = ["ranked by", "deletion area", "insertion area", f"fidelity+ @{k}", f"fidelity− @{k}"]
     words = "\n".join(f"- {verdict}" for verdict in found.verdicts.values())
-    stakes = found.all_edges.mean - found.no_edges.mean
     return (
         f"{len(found.nodes)} nodes; {len(found.left_out)} without a neighbour are left out. With "
         f"all edges the predicted class has probability {found.all_edges.mean:.3f}, with none "
-        f"{found.no_edges.mean:.3f}: {stakes:.3f} is all there is to explain.\n\n"
+        f"{found.no_edges.mean:.3f} on average; a single node's changes by {found.change.mean:.3f}, up "
+        f"or down: that is all there is to explain.\n\n"
         f"{_table(header, rows)}\n\n{words}"
     )
 
 
 def _interval(mean: float, low: float, high: float) -> str:
-    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
+    return f"{mean:.3f}" + ("" if math.isnan(low) else f" ({low:.3f} to {high:.3f})")
 
 
 def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:

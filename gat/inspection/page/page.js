@@ -1,7 +1,7 @@
 // The page's state and what changes it: controls, keys, mouse.
 "use strict";
 
-const state = { centre: page.centre, layer: 0, head: "mean", threshold: 0 };
+const state = { centre: page.centre, ...page.start, threshold: 0 };
 const renderer = openPicture();
 
 function show() {
@@ -45,6 +45,7 @@ function offerHeads() {
 byId("layer").replaceChildren(
   ...page.layers.map((layer, i) => option(i, `${layer.name} (${layer.type})`)),
 );
+byId("layer").value = state.layer;
 byId("layer").addEventListener("change", (event) => {
   state.layer = Number(event.target.value);
   offerHeads();

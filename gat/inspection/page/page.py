@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gat.errors import InputError
+from gat.errors import IndexRangeError, InputError
 from gat.inspection.page.contents import contents
 from gat.inspection.record import Attention, AttentionRecord, in_order
 
@@ -50,6 +50,9 @@ def write_page(
     names: Sequence[str] | None = None,
     title: str | None = None,
     max_edges: int = 5000,
+    *,
+    layer: str | None = None,
+    head: int | None = None,
 ) -> Path:
     """Write one HTML file to look at ``attention`` in, and return its path.
 
@@ -63,6 +66,8 @@ def write_page(
     y: [N] integers, each node's class, negative where unknown; class_names: their names.
     names: the names of all N nodes.
     max_edges: the most edges, and the most nodes, that the page may hold; more draw slowly.
+    layer: the name of the one shown first, by default the first; head: that of its heads, by its
+    number in the layer, by default their mean.
 
     Raises InputError where there are more, with the sizes of neighbourhoods that would fit; for
     layers over two sets of nodes or over different edges; for ``y`` and ``names`` of another
@@ -71,10 +76,26 @@ def write_page(
     """
     target = _checked(Path(path))
     records = in_order(attention)
-    document = contents(records, node, hops, y, class_names, names, max_edges)
+    start = _start(records, layer, head)
+    document = contents(records, node, hops, y, class_names, names, max_edges) | {"start": start}
     heading = title if title is not None else _title(document)
     _write_atomically(target, _html(heading, document).encode("utf-8", "replace"))
     return target
+
+
+def _start(records: list[AttentionRecord], layer: str | None, head: int | None) -> dict[str, Any]:
+    """The layer and head shown first, by their places."""
+    names = [record.name for record in records]
+    if layer is not None and layer not in names:
+        raise InputError(f"layer is {layer!r}; expected one of {', '.join(map(repr, names))}")
+    place = 0 if layer is None else names.index(layer)
+    heads = records[place].heads
+    if head is not None and head not in heads:
+        raise IndexRangeError(
+            f"{names[place]} has no record of head {head}; recorded are heads "
+            f"{', '.join(map(str, heads))}"
+        )
+    return {"layer": place, "head": "mean" if head is None else heads.index(head)}
 
 
 def _title(document: dict[str, Any]) -> str:
