@@ -70,10 +70,10 @@ def read_top_k(top_k: Iterable[int]) -> Tensor:
     return torch.tensor(given, dtype=torch.int64)
 
 
-def read_classes(target: Tensor | None, out: Tensor) -> Tensor:
-    """The class of each node [N]: the given one, or the one with the highest output."""
+def read_classes(target: Tensor | None, out: Tensor, nodes: list[int]) -> Tensor:
+    """The class of each of ``nodes``: the given one, or the one with the highest output."""
     if target is None:
-        return out.argmax(-1)
+        return out[nodes].argmax(-1)
     if not isinstance(target, Tensor) or target.is_floating_point():
         kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
         raise ArgumentTypeError(f"target is a {kind}; expected int64 [{out.size(0)}], a class each")
@@ -82,7 +82,13 @@ def read_classes(target: Tensor | None, out: Tensor) -> Tensor:
             f"target is {list(target.shape)}; expected [{out.size(0)}], a class for each node of "
             f"the graph"
         )
-    return target
+    classes = target[nodes]
+    wrong = classes[(classes < 0) | (classes >= out.size(1))]
+    if wrong.numel():
+        raise IndexRangeError(
+            f"target has class {int(wrong[0])}; expected classes in [0, {out.size(1)})"
+        )
+    return classes
 
 
 def read_hops(hops: int | None, rounds: int) -> int:

@@ -24,7 +24,7 @@ def predictions(model: nn.Module, part: Neighbourhood, keep: Tensor, memory: int
     memory: bytes that the features and edges of the copies in one forward pass may take, if one
     copy does not take more.
     """
-    nodes, taken = reached(part.inputs, part.centre, keep, part.hops)
+    nodes, taken = reached(part.inputs, part.centre, keep, part.steps)
     distinct, which = torch.unique(taken, dim=0, return_inverse=True)
     nodes = torch.empty_like(nodes[: distinct.size(0)]).index_copy_(0, which, nodes)
     row = part.inputs.x[:1].nbytes

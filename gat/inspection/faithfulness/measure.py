@@ -12,6 +12,7 @@ from gat.inspection.faithfulness import arguments as read
 from gat.inspection.faithfulness.answers import Plan, answers
 from gat.inspection.faithfulness.inputs import Inputs, checked
 from gat.inspection.faithfulness.orders import units
+from gat.inspection.faithfulness.probe import steps_back
 from gat.inspection.faithfulness.results import Faithfulness
 from gat.inspection.faithfulness.scorers import METHODS, Scorer
 from gat.inspection.faithfulness.scoring import Scorers
@@ -76,8 +77,9 @@ def faithfulness(
     output: what the model returns, 'logits', 'log_probs' or 'probs'.
     undirected: remove all edges between two nodes as one; else each on its own. Self-loops, the
     layers' and the caller's, always stay.
-    hops: rounds of message passing; None: counted. draws: random orders a node. epochs: of
-    GNNExplainer. resamples, confidence: of the bootstrap over nodes (see `Resampling`).
+    hops: rounds of message passing; None: counted. Where layers scale by degrees (GCNConv), edges
+    one step further count too. draws: random orders a node. epochs: of GNNExplainer.
+    resamples, confidence: of the bootstrap over nodes (see `Resampling`).
     edge_args, node_args: further keyword arguments with a row for each edge, for each node;
     model_args: others. memory: bytes of features and edges in one forward pass; what the model
     itself needs for them comes on top.
@@ -113,7 +115,7 @@ def faithfulness(
         "top_k": k.tolist(),
         "class": "predicted" if target is None else "given",
         "undirected": undirected,
-        "hops": steps,
+        "steps": steps,
         "draws": draws,
         "epochs": epochs,
         "resamples": resamples,
@@ -134,15 +136,16 @@ def _ask(
 ) -> tuple[list[Told], tuple[int, ...], int]:
     """What is found at each node, the nodes without an edge to remove, and the steps back."""
     whole, rounds = run_counting(model, inputs)
-    classes, steps = read.read_classes(target, whole), read.read_hops(hops, rounds)
+    classes = read.read_classes(target, whole, nodes)
+    steps = steps_back(model, inputs, read.read_hops(hops, rounds))
+    scoring.prepare(model, inputs)
     told, left_out = [], []
-    for node in nodes:
+    for node, chosen in zip(nodes, classes.tolist(), strict=True):
         part = neighbourhood(model, inputs, whole, node, steps)
         unit, count = units(part.inputs, plan.undirected)
         if not count:
             left_out.append(node)
             continue
-        chosen = int(classes[node])
         scores, seconds = scoring.scores(model, part, chosen)
         found, tied, ends = answers(model, part, unit, chosen, scores, plan)
         told.append(Told(node, chosen, count, found, tied, seconds, part.difference, ends))

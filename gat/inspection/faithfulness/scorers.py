@@ -1,8 +1,8 @@
 """Scores of a node's edges: the methods `faithfulness` knows by name.
 
 A scorer is called as ``scorer(model, x, edge_index, node)`` with the node's computational subgraph
-and gives a score for each of its edges, [E]: the higher, the more the edge is said to matter. It
-may not know more: what it is told is what an explanation would be made from.
+and gives a score for each of its edges, [E]: the higher, the more the edge is said to matter. In
+the subgraph the node's output is that of the whole graph; that of its other nodes need not be.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from torch_geometric.explain.algorithm.utils import clear_masks, set_masks
 
 from gat.errors import InputError
 from gat.inspection.attribution import attention_average, gatt, rollout_edges
+from gat.inspection.faithfulness.inputs import Inputs
 from gat.inspection.record import Attention
+from gat.inspection.recorder import record_attention
 
 __all__ = [
     "METHODS",
@@ -116,9 +118,15 @@ def gnn_explainer(
     return explain(x, edge_index, target=classes, index=node).edge_mask.detach()
 
 
-def attention(model: nn.Module, x: Tensor, edge_index: Tensor, node: int) -> Tensor:
-    """Each edge's weight, averaged over heads, then over layers: [E]."""
-    return attention_average(_recorded(model, x, edge_index))
+def attention(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Each edge's weight, averaged over heads, then over layers: [E], of the whole graph.
+
+    On a node's subgraph only those weights are the whole graph's that the node's output is computed
+    from; the mean takes in a layer's other edges too.
+    """
+    with torch.no_grad(), record_attention(model) as records:
+        inputs.run(model)
+    return attention_average(records)
 
 
 def gatt_edges(model: nn.Module, x: Tensor, edge_index: Tensor, node: int) -> Tensor:
@@ -135,8 +143,6 @@ def rollout_by_edge(model: nn.Module, x: Tensor, edge_index: Tensor, node: int) 
 
 
 def _recorded(model: nn.Module, x: Tensor, edge_index: Tensor) -> Attention:
-    from gat.inspection.recorder import record_attention
-
     with torch.no_grad(), record_attention(model) as records:
         model(x, edge_index)
     return records

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gat.errors import ArgumentTypeError, InputError
 from gat.inspection.faithfulness import scorers as built_in
 from gat.inspection.faithfulness.answers import RANDOM, seed_of
-from gat.inspection.faithfulness.inputs import Local
+from gat.inspection.faithfulness.inputs import Inputs, Local
 from gat.inspection.faithfulness.scorers import METHODS, OUTPUTS, Scorer
 from gat.inspection.faithfulness.subgraph import Neighbourhood
 
@@ -36,6 +36,12 @@ class Scorers:
         _check_names(methods, own)
         self.methods = [name for name in dict.fromkeys(methods) if name != RANDOM]
         self.own, self.output, self.epochs, self.seed = dict(own), output, epochs, seed
+        self.weights: Tensor | None = None
+
+    def prepare(self, model: nn.Module, inputs: Inputs) -> None:
+        """What is worked out once, on the whole graph."""
+        if "attention" in self.methods:
+            self.weights = built_in.attention(model, inputs)
 
     def scores(
         self, model: nn.Module, part: Neighbourhood, target: int
@@ -44,7 +50,7 @@ class Scorers:
         inputs = part.inputs
         asked = Local(model, inputs.arguments) if inputs.arguments else model
         scores, seconds = {}, {}
-        for name, scorer in {**self._built_in(target), **self.own}.items():
+        for name, scorer in {**self._built_in(part, target), **self.own}.items():
             torch.manual_seed(seed_of(self.seed, part.node, name))
             began = time.perf_counter()
             with torch.enable_grad():
@@ -53,10 +59,11 @@ class Scorers:
             scores[name] = _checked(name, found, part)
         return scores, seconds
 
-    def _built_in(self, target: int) -> dict[str, Scorer]:
+    def _built_in(self, part: Neighbourhood, target: int) -> dict[str, Scorer]:
+        weights = part.inputs.x.new_empty(0) if self.weights is None else self.weights
         told: dict[str, Any] = {"target": target, "output": self.output}
         known: dict[str, Scorer] = {
-            "attention": built_in.attention,
+            "attention": lambda *_: weights[part.edges],
             "gatt": built_in.gatt_edges,
             "rollout": built_in.rollout_by_edge,
             "gradient_x_input": partial(built_in.gradient_x_input, **told),

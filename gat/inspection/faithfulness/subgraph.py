@@ -13,6 +13,7 @@ from torch_geometric.nn import MessagePassing
 
 from gat.errors import InputError
 from gat.inspection.faithfulness.inputs import Inputs
+from gat.inspection.faithfulness.probe import differ
 from gat.nn.pyg import DropIn
 
 __all__ = ["Neighbourhood", "neighbourhood", "reached", "run_counting"]
@@ -23,8 +24,9 @@ class Neighbourhood:
     """The computational subgraph of one node: n nodes, m edges.
 
     node: its number in the whole graph; centre: in the part. nodes [n], edges [m]: the numbers of
-    the part's nodes and edges in the whole graph, ascending. hops: steps that messages are followed
-    back. difference: the largest one between the node's outputs on the part and on the whole.
+    the part's nodes and edges in the whole graph, ascending, self-loops after the other edges.
+    steps: how far messages are followed back. difference: the largest one between the node's
+    outputs on the part and on the whole.
     """
 
     node: int
@@ -32,7 +34,7 @@ class Neighbourhood:
     nodes: Tensor
     edges: Tensor
     inputs: Inputs
-    hops: int
+    steps: int
     difference: float = 0.0
 
 
@@ -60,48 +62,48 @@ def run_counting(model: nn.Module, inputs: Inputs) -> tuple[Tensor, int]:
 
 
 def neighbourhood(
-    model: nn.Module, inputs: Inputs, whole: Tensor, node: int, hops: int
+    model: nn.Module, inputs: Inputs, whole: Tensor, node: int, steps: int
 ) -> Neighbourhood:
     """The node's computational subgraph, its output compared with that on the whole graph [N, C].
 
-    Layers that scale by degrees, such as GCNConv, need the edges of one step more. Raises
-    InputError if the output is another even so.
+    steps: see `steps_back`. Raises InputError if the output is another.
     """
-    # Other sizes sum in another order; what is left out by mistake moves far more than that.
-    allowed = torch.finfo(whole.dtype).eps ** 0.6 * max(1.0, float(whole[node].abs().max()))
-    for steps in (hops, hops + 1):
-        part = _extract(inputs, node, steps)
-        found = part.inputs.run(model)[part.centre]
-        difference = float((found - whole[node]).abs().max())
-        if difference <= allowed:
-            return replace(part, difference=difference)
-    raise InputError(
-        f"node {node}: the model's output on the node's {hops + 1}-hop neighbourhood differs by "
-        f"{difference:.3g} from that on the whole graph; expected the same, as message passing "
-        f"gives it. If messages go further than {hops} steps, pass hops=; a model that also uses "
-        f"all nodes at once, or numbers of outgoing edges, is not measured"
-    )
+    part = _extract(inputs, node, steps)
+    found = part.inputs.run(model)[part.centre]
+    difference = float((found - whole[node]).abs().max())
+    if differ(whole[node], found):
+        raise InputError(
+            f"node {node}: the model's output on the node's {steps}-hop neighbourhood differs by "
+            f"{difference:.3g} from that on the whole graph; expected the same, as message passing "
+            f"gives it. If messages go further, pass hops=; a model that also uses all nodes at "
+            f"once is not measured"
+        )
+    return replace(part, difference=difference)
 
 
-def reached(inputs: Inputs, start: int, keep: Tensor, hops: int) -> tuple[Tensor, Tensor]:
-    """What can send to node ``start`` in ``hops`` steps over the kept edges, of each of B graphs.
+def reached(inputs: Inputs, start: int, keep: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """What can send to node ``start`` in ``steps`` steps over the kept edges, of each of B graphs.
 
     keep: bool [B, E]. Returns the nodes, bool [B, N], and the edges taken, bool [B, E].
     """
     nodes = keep.new_zeros(keep.size(0), inputs.num_nodes)
     nodes[:, start] = True
     taken = torch.zeros_like(keep)
-    for _ in range(hops):
+    for _ in range(steps):
         taken = keep & nodes[:, inputs.target]
         graph, edge = taken.nonzero(as_tuple=True)
         nodes[graph, inputs.source[edge]] = True
     return nodes, taken
 
 
-def _extract(inputs: Inputs, node: int, hops: int) -> Neighbourhood:
+def _extract(inputs: Inputs, node: int, steps: int) -> Neighbourhood:
     everything = torch.ones(1, inputs.num_edges, dtype=torch.bool, device=inputs.x.device)
-    reach, taken = (rows[0] for rows in reached(inputs, node, everything, hops))
-    nodes, edges = reach.nonzero().squeeze(1), taken.nonzero().squeeze(1)
+    reach, taken = (rows[0] for rows in reached(inputs, node, everything, steps))
+    # Loops last, where a layer that adds them lists its own: PyG's masks of edges follow the list
+    # as it was passed if it has as many loops as the layer adds.
+    loop = inputs.source == inputs.target
+    edges = torch.cat([(taken & ~loop).nonzero(), (taken & loop).nonzero()]).squeeze(1)
+    nodes = reach.nonzero().squeeze(1)
     number = reach.cumsum(0) - 1
     part = inputs.part(nodes, edges, number[inputs.edge_index[:, edges]])
-    return Neighbourhood(node, int(number[node]), nodes, edges, part, hops)
+    return Neighbourhood(node, int(number[node]), nodes, edges, part, steps)

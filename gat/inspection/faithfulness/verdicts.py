@@ -6,6 +6,8 @@ __all__ = ["random_verdict", "verdict"]
 
 # Intervals of fewer nodes are too narrow to go by.
 ENOUGH = 10
+# Below this a difference of probabilities is rounding.
+NOTHING = 1e-6
 
 
 def random_verdict(draws: int) -> str:
@@ -39,7 +41,7 @@ def verdict(name: str, deletion: Estimate, insertion: Estimate, confidence: floa
 
 def _side(low: float, high: float) -> int:
     """Which side of 0 the interval is on; 0 if on both."""
-    return 1 if low > 0 else -1 if high < 0 else 0
+    return 1 if low > NOTHING else -1 if high < -NOTHING else 0
 
 
 def _figures(curve: str, difference: Estimate, confidence: float) -> str:
