@@ -313,7 +313,16 @@ def assert_as_before(model, before):
         assert [key for key in one if one[key] is not other[key]] == []
 
 
-def fail(*_):
+def careless(model, x, edge_index, node):
+    """Leaves the model otherwise than it was."""
+    model.train()
+    model.zero_grad()
+    torch.rand(5)
+    return by_features(model, x, edge_index, node)
+
+
+def fail(*asked):
+    careless(*asked)
     raise RuntimeError("a scorer that fails")
 
 
@@ -328,12 +337,11 @@ def test_the_model_is_as_before(source, fails):
     model(x, edge_index).sum().backward()
     before, generator = state(model), torch.get_rng_state()
     numbers = [parameter.grad.clone() for parameter in model.first.parameters()]
-    scorer = fail if fails else by_features
     if fails:
         with pytest.raises(RuntimeError, match="a scorer that fails"):
-            measure(model, x, edge_index, [0, 1], METHODS, scorer, epochs=2)
+            measure(model, x, edge_index, [0, 1], METHODS, fail, epochs=2)
     else:
-        measure(model, x, edge_index, [0, 1], METHODS, scorer, epochs=2)
+        measure(model, x, edge_index, [0, 1], METHODS, careless, epochs=2)
     assert_as_before(model, before)
     assert torch.equal(torch.get_rng_state(), generator)
     for parameter, number in zip(model.first.parameters(), numbers, strict=True):
@@ -344,9 +352,10 @@ def test_a_model_in_training_is_asked_in_eval_mode():
     edge_index, count, _ = GRAPHS["random"]
     x = torch.randn(count, WIDTH, dtype=torch.float64)
     model = network("gat", "GATConv", dropout=0.5)
-    asked = {"methods": METHODS, "scorer": by_features, "epochs": 2}
-    resting = measure(model, x, edge_index, range(3), **asked)
-    assert_same(resting, measure(model.train(), x, edge_index, range(3), **asked))
+    asked = {"methods": METHODS, "epochs": 2}
+    resting = measure(model, x, edge_index, range(3), scorer=by_features, **asked)
+    training = measure(model.train(), x, edge_index, range(3), scorer=careless, **asked)
+    assert_same(resting, training)
 
 
 def test_nodes_as_a_mask_a_number_or_numbers():

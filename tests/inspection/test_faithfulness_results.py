@@ -89,8 +89,8 @@ def test_a_perfect_scorer_beats_random_orders_node_by_node():
         plus.values, own.fidelity_plus[1].values - found["random"].fidelity_plus[1].values
     )
     assert own.verdict.startswith(
-        "Removing the edges own ranks highest first lowers the probability of the class more than "
-        "removing random edges (area under the deletion curve -0.1"
+        "Removing first the edges that own ranks highest lowers the probability of the class more "
+        "than removing random edges (difference in area under the deletion curve -0.1"
     )
     assert "brings it back sooner than adding random edges" in own.verdict
     assert "95% interval -0.1" in own.verdict
@@ -139,9 +139,41 @@ def estimate(mean, low, high):
     ids=["better", "worse", "touching_zero"],
 )
 def test_the_words_follow_the_intervals(deletion, insertion, removed, brought):
-    words = verdict("it", estimate(*deletion), estimate(*insertion), 0.95)
+    found = {"deletion_area": estimate(*deletion), "insertion_area": estimate(*insertion)}
+    words = verdict("it", found, {}, 0.95)
     assert f"of the class {removed} removing random edges" in words
     assert f"brings it back {brought} adding random edges" in words
+
+
+@pytest.mark.parametrize(
+    ("deletion", "insertion", "said"),
+    [
+        (
+            (-0.2, -0.3, -0.1),
+            (0.2, 0.1, 0.3),
+            "better at removing (-0.2, 95% interval -0.3 to -0.1",
+        ),
+        ((0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), "worse at removing (+0.2, 95%"),
+        ((-0.2, -0.5, 0.1), (0, -1, 1), "not measurably better at removing (-0.2"),
+    ],
+    ids=["better", "worse", "no_better"],
+)
+def test_the_nearest_edges_first_are_a_second_baseline(deletion, insertion, said):
+    found = {"deletion_area": estimate(*deletion), "insertion_area": estimate(*insertion)}
+    words = verdict("it", found, found, 0.95)
+    assert f"nearest to the node first, which needs no model, it is {said}" in words
+
+
+def test_differences_to_the_nearest_edges_are_given_where_they_were_measured():
+    assert measured()["own"].against_nearest == {}
+    x, edges, centres = stars(12)
+    found = faithfulness(Sum(), x, edges, centres, ["nearest"], scorers={"own": by_value})
+    assert found["nearest"].against_nearest == found["random"].against_nearest == {}
+    torch.testing.assert_close(
+        found["own"].against_nearest["deletion_area"].values,
+        found["own"].deletion.areas - found["nearest"].deletion.areas,
+    )
+    assert "which needs no model, own is better" in found["own"].verdict
 
 
 def test_random_is_told_to_be_the_baseline():

@@ -158,6 +158,7 @@ def test_all_methods_on_all_layers_at_once():
             "attention",
             "gatt",
             "rollout",
+            "nearest",
             "gradient_x_input",
             "gnn_explainer",
             "random",

@@ -11,7 +11,7 @@ from gat.inspection.faithfulness import faithfulness
 from gat.inspection.faithfulness.copies import predictions
 from gat.inspection.faithfulness.inputs import Inputs
 from gat.inspection.faithfulness.probe import steps_back
-from gat.inspection.faithfulness.subgraph import neighbourhood, run_counting
+from gat.inspection.faithfulness.subgraph import distances, neighbourhood, run_counting
 from tests.graphs import GRAPHS, SQUARE
 from tests.inspection.faithful_networks import within
 from tests.inspection.networks import WIDTH
@@ -99,6 +99,23 @@ def test_copies_answer_as_the_whole_graph_without_these_edges(name):
             left[part.edges[~row]] = False
             expected = model(given.x, given.edge_index[:, left])[4]
             torch.testing.assert_close(out, expected)
+
+
+def test_distances_are_steps_from_an_edges_target_to_the_centre():
+    # 3 -> 2 -> 1 -> 0, and 3 -> 1; a loop at 2.
+    edge_index = torch.tensor([[3, 2, 1, 3, 2], [2, 1, 0, 1, 2]])
+    given = Inputs(torch.randn(4, WIDTH, dtype=torch.float64), edge_index)
+    model = two("gat-GATConv")
+    with torch.no_grad():
+        whole, _ = run_counting(model, given)
+        part = neighbourhood(model, given, whole, 0, 3)
+    assert dict(zip(part.edges.tolist(), distances(part).tolist(), strict=True)) == {
+        0: 2,
+        1: 1,
+        2: 0,
+        3: 1,
+        4: 2,
+    }
 
 
 def test_equal_copies_are_run_once():

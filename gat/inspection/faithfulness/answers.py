@@ -12,9 +12,9 @@ from gat.inspection.faithfulness.orders import counts_of, kept, order, share_tie
 from gat.inspection.faithfulness.scorers import log_probabilities
 from gat.inspection.faithfulness.subgraph import Neighbourhood
 
-__all__ = ["MEASURES", "RANDOM", "Plan", "answers", "seed_of"]
+__all__ = ["MEASURES", "NEAREST", "RANDOM", "Plan", "answers", "seed_of"]
 
-RANDOM = "random"
+RANDOM, NEAREST = "random", "nearest"
 # K fractions; by k: of the probability, and of whether the class is the predicted one.
 MEASURES = (
     "deletion",

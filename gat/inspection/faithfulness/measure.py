@@ -66,13 +66,15 @@ def faithfulness(
     same of whether the class is the predicted one. A node with fewer than k edges loses them all.
     Deletion and insertion curves: the probability with each fraction of the edges removed, or put
     into the graph without edges, highest first; and the areas under them (Petsiuk et al. 2018).
-    The differences of all these to random orders, paired over nodes, and a verdict in words.
+    The differences of all these to random orders, and to the nearest edges first, paired over
+    nodes, and a verdict in words.
 
     model(x, edge_index, ...) gives [N, C], C >= 2 classes. x: [N, F] dense; edge_index: [2, E].
     nodes: numbers or a bool mask [N]; nodes without an edge to remove are left out and counted.
     methods: of 'attention' (weights averaged over heads and layers), 'gatt', 'rollout',
-    'gradient_x_input', 'gnn_explainer' and 'random', which is always measured. scorers: callables
-    (model, x, edge_index, node) -> [E] of your own, by name. Equal scores are put in random order.
+    'gradient_x_input', 'gnn_explainer', 'nearest' (edges by their steps to the node alone) and
+    'random', which is always measured. scorers: callables (model, x, edge_index, node) -> [E] of
+    your own, by name. Equal scores are put in random order.
     target: int64 [N], the class to follow at each node, such as the labels; None: the predicted.
     output: what the model returns, 'logits', 'log_probs' or 'probs'.
     undirected: remove all edges between two nodes as one; else each on its own. Self-loops, the
@@ -84,6 +86,10 @@ def faithfulness(
     model_args: others. memory: bytes of features and edges in one forward pass; what the model
     itself needs for them comes on top.
 
+    A node costs as much as about 2 x (methods + draws) x (fractions + k) passes over its part of
+    the graph, less where edges taken out leave it smaller or graphs alike, and what its scores
+    cost, of which GNNExplainer's ``epochs`` passes forward and back are the most.
+
     The model is run in eval mode, and is as before afterwards: parameters, gradients, training
     flags, torch's random numbers. Intervals are not corrected for looking at many methods.
     A graph with edges removed may be unlike any the model was trained on; the measures do not
@@ -93,7 +99,8 @@ def faithfulness(
     a model whose output on the subgraph is another.
     """
     began = time.perf_counter()
-    read.check_numbers(confidence, draws=draws, epochs=epochs, resamples=resamples)
+    counts = {"draws": draws, "epochs": epochs, "resamples": resamples, "memory": memory}
+    read.check_numbers(confidence, **counts)
     flow = read.flow_of(model)
     inputs = checked(
         Inputs(x, edge_index, flow, edge_args or {}, node_args or {}, model_args or {})

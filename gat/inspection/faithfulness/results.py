@@ -72,8 +72,10 @@ class MethodFaithfulness:
     deletion, insertion: a faithful method's area is small under the first, large under the second.
     against_random: each measure less that of random orders, paired over nodes, by name
     ("deletion_area", "insertion_area", "fidelity_plus@2", "fidelity_minus@2"); empty for random.
+    against_nearest: less that of the nearest edges first, an order that needs no model; empty where
+    that was not measured.
     tied: the mean share of a node's edges whose score another one has too, broken at random.
-    seconds: spent on the scores. verdict: the two areas against random in words.
+    seconds: spent on the scores. verdict: the two areas against both in words.
     """
 
     name: str
@@ -84,6 +86,7 @@ class MethodFaithfulness:
     deletion: Curve
     insertion: Curve
     against_random: Mapping[str, Estimate]
+    against_nearest: Mapping[str, Estimate]
     tied: float
     seconds: float
     verdict: str
@@ -100,6 +103,7 @@ class MethodFaithfulness:
             "deletion": self.deletion.to_dict(),
             "insertion": self.insertion.to_dict(),
             "against_random": {k: one.to_dict() for k, one in self.against_random.items()},
+            "against_nearest": {k: one.to_dict() for k, one in self.against_nearest.items()},
             "tied": self.tied,
             "seconds": self.seconds,
             "verdict": self.verdict,
@@ -114,9 +118,10 @@ class MethodFaithfulness:
         for name, curve in (("deletion_area", self.deletion), ("insertion_area", self.insertion)):
             ends = {"": curve.area, "_low": curve.area_low, "_high": curve.area_high}
             flat.update({name + end: value for end, value in ends.items()})
-            other = self.against_random.get(name)
-            for end in ("mean", "low", "high"):
-                flat[f"{name}_against_random_{end}"] = getattr(other, end, math.nan)
+            for other in ("against_random", "against_nearest"):
+                for end in ("mean", "low", "high"):
+                    less = getattr(self, other).get(name)
+                    flat[f"{name}_{other}_{end}"] = getattr(less, end, math.nan)
         return {**flat, "tied": self.tied, "seconds": self.seconds}
 
 

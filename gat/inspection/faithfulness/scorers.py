@@ -33,7 +33,15 @@ __all__ = [
 
 Scorer = Callable[[Any, Tensor, Tensor, int], Tensor]
 
-METHODS = ("attention", "gatt", "rollout", "random", "gradient_x_input", "gnn_explainer")
+METHODS = (
+    "attention",
+    "gatt",
+    "rollout",
+    "random",
+    "nearest",
+    "gradient_x_input",
+    "gnn_explainer",
+)
 
 # What a model may return, and PyG's word for it.
 OUTPUTS = {"logits": "raw", "log_probs": "log_probs", "probs": "probs"}

@@ -13,7 +13,7 @@ from gat.inspection.faithfulness import scorers as built_in
 from gat.inspection.faithfulness.answers import RANDOM, seed_of
 from gat.inspection.faithfulness.inputs import Inputs, Local
 from gat.inspection.faithfulness.scorers import METHODS, OUTPUTS, Scorer
-from gat.inspection.faithfulness.subgraph import Neighbourhood
+from gat.inspection.faithfulness.subgraph import Neighbourhood, distances
 
 __all__ = ["Scorers"]
 
@@ -55,6 +55,8 @@ class Scorers:
             began = time.perf_counter()
             with torch.enable_grad():
                 found = scorer(asked, inputs.x, inputs.edge_index, part.centre)
+            # Whatever the scorer made of it.
+            model.eval()
             seconds[name] = time.perf_counter() - began
             scores[name] = _checked(name, found, part)
         return scores, seconds
@@ -66,6 +68,7 @@ class Scorers:
             "attention": lambda *_: weights[part.edges],
             "gatt": built_in.gatt_edges,
             "rollout": built_in.rollout_by_edge,
+            "nearest": lambda *_: -distances(part).double(),
             "gradient_x_input": partial(built_in.gradient_x_input, **told),
             "gnn_explainer": partial(built_in.gnn_explainer, epochs=self.epochs, **told),
         }

@@ -16,7 +16,7 @@ from gat.inspection.faithfulness.inputs import Inputs
 from gat.inspection.faithfulness.probe import differ
 from gat.nn.pyg import DropIn
 
-__all__ = ["Neighbourhood", "neighbourhood", "reached", "run_counting"]
+__all__ = ["Neighbourhood", "distances", "neighbourhood", "reached", "run_counting"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,15 @@ def reached(inputs: Inputs, start: int, keep: Tensor, steps: int) -> tuple[Tenso
         graph, edge = taken.nonzero(as_tuple=True)
         nodes[graph, inputs.source[edge]] = True
     return nodes, taken
+
+
+def distances(part: Neighbourhood) -> Tensor:
+    """How many steps each edge's target is away from the centre, [m]: 0 for those that enter it."""
+    keep = part.edges.new_ones(1, part.inputs.num_edges, dtype=torch.bool)
+    steps = torch.full_like(part.edges, part.steps)
+    for step in reversed(range(part.steps)):
+        steps[reached(part.inputs, part.centre, keep, step + 1)[1][0]] = step
+    return steps
 
 
 def _extract(inputs: Inputs, node: int, steps: int) -> Neighbourhood:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gat.inspection.faithfulness.answers import MEASURES, RANDOM, Plan
+from gat.inspection.faithfulness.answers import MEASURES, NEAREST, RANDOM, Plan
 from gat.inspection.faithfulness.results import Curve, Estimate, Faithfulness, MethodFaithfulness
 from gat.inspection.faithfulness.statistics import Resampling
 from gat.inspection.faithfulness.verdicts import random_verdict, verdict
@@ -57,10 +57,7 @@ def summary(
         edges=torch.tensor([one.edges for one in told]),
         all_edges=_estimate(whole, resampling),
         no_edges=_estimate(empty, resampling),
-        methods={
-            name: _method(name, values, of_methods[RANDOM], told, plan, resampling)
-            for name, values in of_methods.items()
-        },
+        methods={name: _method(name, of_methods, told, plan, resampling) for name in of_methods},
         difference=max(one.difference for one in told),
         seconds=time.perf_counter() - began,
         settings=settings,
@@ -69,17 +66,19 @@ def summary(
 
 def _method(
     name: str,
-    values: Mapping[str, Tensor],
-    of_random: Mapping[str, Tensor],
+    of_methods: Mapping[str, Mapping[str, Tensor]],
     told: list[Told],
     plan: Plan,
     resampling: Resampling,
 ) -> MethodFaithfulness:
-    against = {} if name == RANDOM else _against(values, of_random, plan, resampling)
-    words = random_verdict(plan.draws)
-    if against:
-        areas = against["deletion_area"], against["insertion_area"]
-        words = verdict(name, *areas, resampling.confidence)
+    values = of_methods[name]
+    random, nearest = (
+        _less(values, of_methods[other], plan, resampling)
+        if other in of_methods and name not in (RANDOM, other)
+        else {}
+        for other in (RANDOM, NEAREST)
+    )
+    words = verdict(name, random, nearest, resampling.confidence) if random else None
     return MethodFaithfulness(
         name,
         fidelity_plus=_by_k(values["fidelity_plus"], plan, resampling),
@@ -88,21 +87,22 @@ def _method(
         accuracy_minus=_by_k(values["accuracy_minus"], plan, resampling),
         deletion=_curve(values, "deletion", plan, resampling),
         insertion=_curve(values, "insertion", plan, resampling),
-        against_random=against,
+        against_random=random,
+        against_nearest=nearest,
         tied=sum(one.tied.get(name, 1.0) for one in told) / len(told),
         seconds=sum(one.seconds.get(name, 0.0) for one in told),
-        verdict=words,
+        verdict=words or random_verdict(plan.draws),
     )
 
 
-def _against(
+def _less(
     values: Mapping[str, Tensor],
-    of_random: Mapping[str, Tensor],
+    of_other: Mapping[str, Tensor],
     plan: Plan,
     resampling: Resampling,
 ) -> dict[str, Estimate]:
-    """Each measure less random's, node by node."""
-    less = {name: values[name] - of_random[name] for name in values}
+    """Each measure less another method's, node by node."""
+    less = {name: values[name] - of_other[name] for name in values}
     found = {
         name: _estimate(less[name], resampling) for name in ("deletion_area", "insertion_area")
     }
