@@ -440,3 +440,24 @@ def test_pythons_own_generator_is_not_used():
     before = random.getstate()
     measure(Sum(), x, edge_index)
     assert random.getstate() == before
+
+
+def test_a_compiled_model_is_run_as_written():
+    edge_index, count, _ = GRAPHS["random"]
+    x = torch.randn(count, WIDTH, dtype=torch.float64)
+    model = network("gat", "GATConv")
+    compilations = []
+
+    def backend(module, _):
+        compilations.append(module)
+        return module
+
+    compiled = torch.compile(model, backend=backend)
+    asked = {"methods": METHODS, "scorer": by_features, "epochs": 2}
+    assert_same(
+        measure(model, x, edge_index, range(3), **asked),
+        measure(compiled, x, edge_index, range(3), **asked),
+    )
+    assert not compilations
+    compiled(x, edge_index)
+    assert compilations

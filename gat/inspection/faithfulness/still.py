@@ -23,7 +23,9 @@ def held_still(model: nn.Module) -> Iterator[None]:
     wanted = [(one, one.requires_grad, one.grad) for one in model.parameters()]
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng(devices):
+        # Every neighbourhood has a size of its own, each of which would be compiled anew.
+        eager = torch.compiler.set_stance("force_eager")
+        with torch.random.fork_rng(devices), eager:
             model.eval()
             model.requires_grad_(False)
             yield
