@@ -118,6 +118,17 @@ def test_distances_are_steps_from_an_edges_target_to_the_centre():
     }
 
 
+def test_pairs_of_nodes_are_as_near_as_their_nearest_edge():
+    """1 <-> 0 <- 2 <- 3: the pair at the centre is nearer than 3 -> 2, whose other edge is out."""
+    edge_index = torch.tensor([[1, 0, 2, 3], [0, 1, 0, 2]])
+    x = torch.randn(4, WIDTH, dtype=torch.float64)
+    model = two("gat-GATConv")
+    found = faithfulness(model, x, edge_index, [0], ["nearest"], undirected=True, top_k=(2,))
+    whole, left = (model(x, edges)[0].softmax(-1) for edges in (edge_index, edge_index[:, 3:]))
+    expected = (whole - left)[whole.argmax()].item()
+    assert found["nearest"].fidelity_plus[2].mean == pytest.approx(expected)
+
+
 def test_equal_copies_are_run_once():
     given, model = inputs("random"), two("gat-GATConv")
     rows = []

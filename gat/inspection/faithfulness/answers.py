@@ -54,7 +54,11 @@ def answers(
     is added, the mean of its draws.
     """
     count = int(unit.max()) + 1
-    by_unit = {name: unit_scores(one, unit, count) for name, one in scores.items()}
+    # Shares of an answer add up over a unit's edges, distances do not.
+    by_unit = {
+        name: unit_scores(one, unit, count, "amax" if name == NEAREST else "sum")
+        for name, one in scores.items()
+    }
     named = [(name, order(one, _generator(plan, part, name))) for name, one in by_unit.items()]
     for draw in range(plan.draws):
         drawn = _generator(plan, part, f"{RANDOM}/{draw}")

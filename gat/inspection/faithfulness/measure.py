@@ -77,8 +77,8 @@ def faithfulness(
     your own, by name. Equal scores are put in random order.
     target: int64 [N], the class to follow at each node, such as the labels; None: the predicted.
     output: what the model returns, 'logits', 'log_probs' or 'probs'.
-    undirected: remove all edges between two nodes as one; else each on its own. Self-loops, the
-    layers' and the caller's, always stay.
+    undirected: remove all edges between two nodes as one, scored by the sum of their scores; else
+    each edge on its own. Self-loops, the layers' and the caller's, always stay.
     hops: rounds of message passing; None: counted. Where layers scale by degrees (GCNConv), edges
     one step further count too. draws: random orders a node. epochs: of GNNExplainer.
     resamples, confidence: of the bootstrap over nodes (see `Resampling`).

@@ -26,11 +26,12 @@ def units(inputs: Inputs, undirected: bool) -> tuple[Tensor, int]:
     return number, int(number.max()) + 1 if number.numel() else 0
 
 
-def unit_scores(scores: Tensor, unit: Tensor, count: int) -> Tensor:
-    """A unit's score is the sum of its edges': [m] to [count], float64 on the CPU."""
+def unit_scores(scores: Tensor, unit: Tensor, count: int, reduce: str = "sum") -> Tensor:
+    """A unit's score is the sum, or "amax", of its edges': [m] to [count], float64 on the CPU."""
     scores, unit = scores.detach().double().cpu(), unit.cpu()
     real = unit >= 0
-    return scores.new_zeros(count).index_add_(0, unit[real], scores[real])
+    found = scores.new_zeros(count)
+    return found.scatter_reduce_(0, unit[real], scores[real], reduce, include_self=False)
 
 
 def order(scores: Tensor, generator: torch.Generator) -> Tensor:
