@@ -76,11 +76,15 @@ def test_a_node_with_fewer_than_k_edges_loses_them_all():
     assert own.fidelity_minus[50].mean == 0
 
 
-def test_all_there_is_to_explain_is_told():
+def test_the_probabilities_with_all_edges_and_with_none_are_told():
     x, edge_index = star(1, 1, loops=1)
     result = measure(Sum(), x, edge_index)
     assert result.all_edges.mean == pytest.approx(sigmoid(2.0))
     assert result.no_edges.mean == 0.5
+    assert result.change.mean == pytest.approx(sigmoid(2.0) - 0.5)
+    followed = measure(Sum(), x, edge_index, target=torch.zeros(3, dtype=torch.int64))
+    assert followed.all_edges.mean < followed.no_edges.mean
+    assert followed.change.mean == pytest.approx(sigmoid(2.0) - 0.5)
     assert result.edges.tolist() == [2]
 
 

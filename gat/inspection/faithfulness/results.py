@@ -131,9 +131,11 @@ class Faithfulness(Mapping[str, MethodFaithfulness]):
 
     nodes [n]: those measured; left_out: those without an edge to take out. classes [n]: the class
     whose probability is followed at each. edges [n]: how many edges (or pairs of nodes) each node's
-    prediction is computed from. all_edges, no_edges: the probability with every edge and with none:
-    their difference is all there is to explain. difference: the largest one between the model's
-    outputs on a node's neighbourhood and on the whole graph. settings: what the call was given.
+    prediction is computed from. all_edges, no_edges: the probability with every edge and with none;
+    change: by how much these two differ at a node, whichever is higher. Where it is small, edges
+    explain little; the two means may agree although nodes change much, to both sides.
+    difference: the largest one between the model's outputs on a node's neighbourhood and on the
+    whole graph. settings: what the call was given.
     """
 
     nodes: Tensor
@@ -142,6 +144,7 @@ class Faithfulness(Mapping[str, MethodFaithfulness]):
     edges: Tensor
     all_edges: Estimate
     no_edges: Estimate
+    change: Estimate
     methods: Mapping[str, MethodFaithfulness]
     difference: float
     seconds: float
@@ -180,6 +183,7 @@ class Faithfulness(Mapping[str, MethodFaithfulness]):
             "edges": self.edges.tolist(),
             "all_edges": self.all_edges.to_dict(),
             "no_edges": self.no_edges.to_dict(),
+            "change": self.change.to_dict(),
             "methods": {name: one.to_dict() for name, one in self.methods.items()},
             "difference": self.difference,
             "seconds": self.seconds,

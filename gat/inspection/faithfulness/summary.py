@@ -57,6 +57,7 @@ def summary(
         edges=torch.tensor([one.edges for one in told]),
         all_edges=_estimate(whole, resampling),
         no_edges=_estimate(empty, resampling),
+        change=_estimate((whole - empty).abs(), resampling),
         methods={name: _method(name, of_methods, told, plan, resampling) for name in of_methods},
         difference=max(one.difference for one in told),
         seconds=time.perf_counter() - began,
