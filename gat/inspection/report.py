@@ -290,8 +290,8 @@ def _faithfulness(found: Faithfulness) -> str:
     return (
         f"{len(found.nodes)} nodes; {len(found.left_out)} without a neighbour are left out. With "
         f"all edges the predicted class has probability {found.all_edges.mean:.3f}, with none "
-        f"{found.no_edges.mean:.3f} on average; a single node's changes by {found.change.mean:.3f}, up "
-        f"or down: that is all there is to explain.\n\n"
+        f"{found.no_edges.mean:.3f}; a single node changes by {found.change.mean:.3f}, up "
+        f"or down, on average: that is all there is to explain.\n\n"
         f"{_table(header, rows)}\n\n{words}"
     )
 
