@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-import torch
 import torch_geometric.nn as pyg
 from torch import nn
 
 from gat.errors import ArgumentTypeError, InputError
+from gat.inspection.compiled import plain_name, uncompiled
 from gat.inspection.hooked import SignedHooks, TypedHooks
 from gat.nn.accelerate import TWINS, accelerate, restore, twins, why_left
 from gat.nn.changes import Change
@@ -33,8 +33,6 @@ OURS = ", ".join([*(n for n in TWINS if n != "HeteroConv"), "FAConv", "HGTConv, 
 NOT_OVER_EDGES = ("DNAConv", "GPSConv")
 # What turns a layer of PyG's back, which the change in force turned into ours.
 TURNED = "_gat_turned_by_change"
-# Where torch.compile keeps the module it wraps.
-COMPILED = "_orig_mod"
 
 
 def layers_of(model: nn.Module, layers: Layers = None) -> dict[str, nn.Module]:
@@ -46,7 +44,7 @@ def layers_of(model: nn.Module, layers: Layers = None) -> dict[str, nn.Module]:
     if not isinstance(model, nn.Module):
         raise ArgumentTypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
     known = {kind: ours for kind, ours in twins().items() if kind is not pyg.HeteroConv}
-    modules = ((_plain(path), one) for path, one in model.named_modules())
+    modules = ((plain_name(path), one) for path, one in model.named_modules())
     found = {path: one for path, one in modules if _attends(one, known)}
     if layers is not None:
         return {name: _named(model, name, found, known) for name in _names(layers)}
@@ -85,7 +83,7 @@ def changing(model: nn.Module, changes: Mapping[str, Change]) -> Iterator[None]:
     """Each change in force at the layer of its name; they follow those in force already."""
     layers = layers_of(model, changes)
     with ExitStack() as stack:
-        stack.enter_context(_uncompiled())
+        stack.enter_context(uncompiled())
         for path, change in changes.items():
             layer = layers[path]
             # Of its own, so that it is this one that goes, whoever leaves first.
@@ -145,11 +143,6 @@ def _attends(module: nn.Module, known: dict[type, type]) -> bool:
     return not others and bool(why_left(module, known))
 
 
-def _plain(path: str) -> str:
-    """A name without what torch.compile puts into it."""
-    return ".".join(part for part in path.split(".") if part != COMPILED)
-
-
 def _names(layers: Any) -> list[str]:
     names = [layers] if isinstance(layers, str) else list(layers)
     for name in names:
@@ -163,8 +156,8 @@ def _names(layers: Any) -> list[str]:
 def _named(
     model: nn.Module, name: str, found: dict[str, nn.Module], known: dict[type, type]
 ) -> nn.Module:
-    if _plain(name) in found:
-        return found[_plain(name)]
+    if plain_name(name) in found:
+        return found[plain_name(name)]
     # A second name of a module that `named_modules` gives once.
     try:
         module = model.get_submodule(name)
@@ -177,24 +170,3 @@ def _named(
             f"{type(model).__name__} has {what} at {name!r}; its attention layers: {listed}"
         )
     return module
-
-
-class _Eager:
-    """How many changes are in force, and what keeps compiled code from running meanwhile."""
-
-    count = 0
-    stance: Any = None
-
-
-@contextmanager
-def _uncompiled() -> Iterator[None]:
-    """Compiled code runs as it was written. Counted, since contexts need not end in order."""
-    if _Eager.count == 0:
-        _Eager.stance = torch.compiler.set_stance("force_eager")
-    _Eager.count += 1
-    try:
-        yield
-    finally:
-        _Eager.count -= 1
-        if _Eager.count == 0:
-            _Eager.stance.__exit__(None, None, None)

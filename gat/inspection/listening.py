@@ -3,17 +3,16 @@
 How each kind of layer is made to tell: `gat.inspection.ears` and `gat.inspection.silent_ears`.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-import torch
 from torch import nn
 
+from gat.inspection.compiled import uncompiled
 from gat.inspection.ears import KEYWORD, Heard, signature_of
 from gat.inspection.silent_ears import ear_for, tells_without_asking
 
-__all__ = ["attention_layers", "listening", "uncompiled"]
+__all__ = ["attention_layers", "listening"]
 
 
 def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -54,16 +53,4 @@ def listening(
         stack.enter_context(uncompiled())
         for path, layer in layers.items():
             stack.enter_context(ear_for(path, layer, when, hear).open())
-        yield
-
-
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """Inside the block what torch.compile made runs as it was written: compiled code has been
-    traced without hooks and would not call them."""
-    # Where torch's compiler was never imported nothing is compiled; importing it takes seconds.
-    if "torch._dynamo" not in sys.modules:
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
         yield

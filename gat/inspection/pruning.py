@@ -11,7 +11,8 @@ from torch import nn
 from torch_geometric.nn import JumpingKnowledge
 
 from gat.errors import InputError
-from gat.inspection.changing import CHANGED, COMPILED, check_heads, layers_of, shown
+from gat.inspection.changing import CHANGED, check_heads, layers_of, shown
+from gat.inspection.compiled import COMPILED
 from gat.inspection.smaller_layers import drop_heads, keep_inputs
 from gat.inspection.weight_changes import joins_heads
 from gat.models import GAT

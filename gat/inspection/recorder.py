@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gat.errors import ArgumentTypeError, InputError
 from gat.inspection.alignment import aligned
 from gat.inspection.batches import Batches, target_mask
+from gat.inspection.compiled import plain_name
 from gat.inspection.ears import Heard
 from gat.inspection.listening import attention_layers, listening
 from gat.inspection.record import WHEN, Attention, AttentionRecord, EdgeType
@@ -173,7 +174,7 @@ class Recording(Attention):
 
 
 def _chosen_layers(model: nn.Module, names: Iterable[str] | None) -> dict[str, nn.Module]:
-    found = {_plain_path(path): layer for path, layer in attention_layers(model).items()}
+    found = {plain_name(path): layer for path, layer in attention_layers(model).items()}
     if not found:
         raise InputError(
             f"{type(model).__name__} has no attention layer; expected at least one whose forward "
@@ -195,15 +196,10 @@ def _chosen_layers(model: nn.Module, names: Iterable[str] | None) -> dict[str, n
     return {path: module for path, module in found.items() if path in chosen}
 
 
-def _plain_path(path: str) -> str:
-    """A module's name without what torch.compile puts before it."""
-    return ".".join(part for part in path.split(".") if part != "_orig_mod")
-
-
 def _place(heard: Heard) -> tuple[str, EdgeType | None]:
     """The layer's name and edge type; of a layer in a HeteroConv, or a model made by to_hetero,
     the name of what holds one such layer for each edge type."""
-    path = _plain_path(heard.path)
+    path = plain_name(heard.path)
     whole = path or type(heard.module).__name__
     if heard.kind is not None:
         return whole, heard.kind

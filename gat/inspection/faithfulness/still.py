@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from gat.errors import InputError
+from gat.inspection.compiled import uncompiled
 
 __all__ = ["held_still"]
 
@@ -24,8 +25,7 @@ def held_still(model: nn.Module) -> Iterator[None]:
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     try:
         # Every neighbourhood has a size of its own, each of which would be compiled anew.
-        eager = torch.compiler.set_stance("force_eager")
-        with torch.random.fork_rng(devices), eager:
+        with torch.random.fork_rng(devices), uncompiled():
             model.eval()
             model.requires_grad_(False)
             yield
