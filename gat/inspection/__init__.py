@@ -16,7 +16,7 @@ from gat.inspection.attribution import (
     rollout,
     rollout_edges,
 )
-from gat.inspection.faithfulness import (
+from gat.inspection.fidelity import (
     Curve,
     Estimate,
     Faithfulness,
@@ -43,13 +43,11 @@ from gat.inspection.measures import (
     self_weight,
 )
 from gat.inspection.page import write_page
-from gat.inspection.pruned_files import load_pruned, save_pruned
-from gat.inspection.pruning import prune_heads
+from gat.inspection.pruning import load_pruned, prune_heads, save_pruned
 from gat.inspection.record import Attention, AttentionRecord, Coverage, Neighbour
-from gat.inspection.recorder import Recording, record_attention
-from gat.inspection.report import Report, report
-from gat.inspection.storing import load_attention, save_attention
-from gat.inspection.tables import to_networkx, to_pandas
+from gat.inspection.recording import Recording, record_attention
+from gat.inspection.reports import Report, report
+from gat.inspection.storing import load_attention, save_attention, to_networkx, to_pandas
 from gat.inspection.verdict import Verdict, summary, verdicts
 
 __all__ = [

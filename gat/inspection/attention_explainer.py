@@ -16,10 +16,10 @@ from torch_geometric.explain.algorithm import ExplainerAlgorithm
 from torch_geometric.explain.config import ExplanationType, ModelTaskLevel
 
 from gat.errors import ArgumentTypeError, InputError
-from gat.inspection.ears import KEYWORD, Heard
-from gat.inspection.edges import own_rows
-from gat.inspection.listening import attention_layers, listening
 from gat.inspection.reach import names_kind, start_nodes, visited_edges
+from gat.inspection.recording.ears import KEYWORD, Heard
+from gat.inspection.recording.edges import own_rows
+from gat.inspection.recording.listening import attention_layers, listening
 
 __all__ = ["AttentionExplainer"]
 

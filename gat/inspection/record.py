@@ -1,7 +1,7 @@
 """What one layer's attention is, as data: `AttentionRecord`, one row per edge the caller passed.
 
-`Attention` holds the records of a model by layer. How they come about is `gat.inspection.recorder`;
-what is worked out from them stands in the other files of this room.
+`Attention` holds the records of a model by layer. They come about in `gat.inspection.recording`;
+what is worked out from them stands in the other rooms beside it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -201,13 +201,13 @@ class AttentionRecord:
 
     def to_pandas(self, **options: Any) -> Any:
         """A DataFrame, one row per edge; see `gat.inspection.to_pandas`."""
-        from gat.inspection.tables import to_pandas
+        from gat.inspection.storing.tables import to_pandas
 
         return to_pandas(self, **options)
 
     def to_networkx(self, head: int | None = None) -> Any:
         """A MultiDiGraph with the weights on its edges; see `gat.inspection.to_networkx`."""
-        from gat.inspection.tables import to_networkx
+        from gat.inspection.storing.tables import to_networkx
 
         return to_networkx(self, head)
 
@@ -234,7 +234,7 @@ class Attention(Mapping[Any, AttentionRecord]):
 
     def save(self, folder: str | Path) -> None:
         """Write all records to a folder; see `gat.inspection.save_attention`."""
-        from gat.inspection.storing import save_attention
+        from gat.inspection.storing.saving import save_attention
 
         save_attention(self, folder)
 

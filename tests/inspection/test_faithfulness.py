@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
-from gat.inspection.faithfulness import METHODS, faithfulness
+from gat.inspection.fidelity import METHODS, faithfulness
 from tests.graphs import GRAPHS, SQUARE
 from tests.inspection.faithful_networks import (
     Sum,

@@ -9,12 +9,12 @@ import torch
 from scipy.stats import bootstrap
 
 from gat.errors import InputError
-from gat.inspection.faithfulness import faithfulness
-from gat.inspection.faithfulness.inputs import Inputs
-from gat.inspection.faithfulness.orders import counts_of, kept, order, units
-from gat.inspection.faithfulness.results import Estimate
-from gat.inspection.faithfulness.statistics import Resampling
-from gat.inspection.faithfulness.verdicts import verdict
+from gat.inspection.fidelity import faithfulness
+from gat.inspection.fidelity.inputs import Inputs
+from gat.inspection.fidelity.orders import counts_of, kept, order, units
+from gat.inspection.fidelity.results import Estimate
+from gat.inspection.fidelity.statistics import Resampling
+from gat.inspection.fidelity.verdicts import verdict
 from tests.inspection.faithful_networks import Sum, by_value, sigmoid, star
 
 

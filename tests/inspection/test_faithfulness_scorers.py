@@ -8,10 +8,10 @@ from torch import nn
 import gat.nn
 from gat.errors import InputError
 from gat.inspection.attribution import attention_average, gatt, rollout_edges
-from gat.inspection.faithfulness import faithfulness, scorers
-from gat.inspection.faithfulness.inputs import Inputs
-from gat.inspection.faithfulness.subgraph import neighbourhood, run_counting
-from gat.inspection.recorder import record_attention
+from gat.inspection.fidelity import faithfulness, scorers
+from gat.inspection.fidelity.inputs import Inputs
+from gat.inspection.fidelity.subgraph import neighbourhood, run_counting
+from gat.inspection.recording.recorder import record_attention
 from tests.graphs import GRAPHS
 from tests.inspection.faithful_networks import Sum, sigmoid, star
 from tests.inspection.networks import WIDTH, network

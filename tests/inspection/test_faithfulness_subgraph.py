@@ -7,11 +7,11 @@ from torch import nn
 
 import gat.nn
 from gat.errors import InputError
-from gat.inspection.faithfulness import faithfulness
-from gat.inspection.faithfulness.copies import predictions
-from gat.inspection.faithfulness.inputs import Inputs
-from gat.inspection.faithfulness.probe import steps_back
-from gat.inspection.faithfulness.subgraph import distances, neighbourhood, run_counting
+from gat.inspection.fidelity import faithfulness
+from gat.inspection.fidelity.copies import predictions
+from gat.inspection.fidelity.inputs import Inputs
+from gat.inspection.fidelity.probe import steps_back
+from gat.inspection.fidelity.subgraph import distances, neighbourhood, run_counting
 from tests.graphs import GRAPHS, SQUARE
 from tests.inspection.faithful_networks import within
 from tests.inspection.networks import WIDTH

@@ -8,7 +8,7 @@ import torch_geometric.nn as pyg
 
 import gat.nn
 from gat.errors import InputError
-from gat.inspection.interventions import freeze_attention, uniform_attention
+from gat.inspection.interventions.contexts import freeze_attention, uniform_attention
 from gat.inspection.record import Attention, AttentionRecord
 from tests.graphs import GRAPHS
 

@@ -7,7 +7,7 @@ import torch
 import torch_geometric.nn as pyg
 
 from gat.errors import InputError
-from gat.inspection.interventions import (
+from gat.inspection.interventions.contexts import (
     bias_edges,
     change_attention,
     freeze_attention,

@@ -11,7 +11,7 @@ from torch_geometric.explain import GNNExplainer
 import gat
 import gat.nn
 from gat.errors import ArgumentTypeError, InputError
-from gat.inspection.interventions import (
+from gat.inspection.interventions.contexts import (
     bias_edges,
     change_attention,
     freeze_attention,

@@ -7,7 +7,7 @@ import torch_geometric.nn as pyg
 import gat.nn
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph
-from gat.inspection.interventions import (
+from gat.inspection.interventions.contexts import (
     bias_edges,
     change_attention,
     freeze_attention,

@@ -12,9 +12,9 @@ from torch import nn
 
 import gat.nn
 from gat.errors import CheckpointMismatchError, CorruptDataError, InputError
-from gat.inspection.interventions import switch_off_heads, uniform_attention
-from gat.inspection.pruned_files import load_pruned, save_pruned
-from gat.inspection.pruning import prune_heads
+from gat.inspection.interventions.contexts import switch_off_heads, uniform_attention
+from gat.inspection.pruning.files import load_pruned, save_pruned
+from gat.inspection.pruning.heads import prune_heads
 from gat.models import GAT
 from tests.graphs import GRAPHS
 

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError, MissingDependencyError
-from gat.inspection import AttentionRecord, spool
-from gat.inspection.spool import Spool, publish
-from gat.inspection.storing import load_attention, save_attention
+from gat.inspection import AttentionRecord
+from gat.inspection.storing import spool
+from gat.inspection.storing.saving import load_attention, save_attention
+from gat.inspection.storing.spool import Spool, publish
 from tests.inspection.stored_records import assert_same, record
 
 pytest.importorskip("pyarrow")
@@ -164,7 +165,7 @@ def scratches(folder):
 
 MEMORY = """
 import sys, torch
-from gat.inspection import spool
+from gat.inspection.storing import spool
 def batch(number):
     pair = torch.stack([torch.arange(ROWS) % 1000 + 1000 * number] * 2)
     return torch.arange(ROWS), pair, number, torch.full((ROWS, HEADS), float(number))

@@ -20,15 +20,9 @@ from gat.errors import (
     MissingDependencyError,
     RunLockedError,
 )
-from gat.inspection import (
-    Attention,
-    AttentionRecord,
-    arrow_files,
-    attention_folder,
-    mapped_file,
-    storing,
-)
-from gat.inspection.storing import load_attention, save_attention
+from gat.inspection import Attention, AttentionRecord
+from gat.inspection.storing import arrow_files, attention_folder, mapped_file, saving
+from gat.inspection.storing.saving import load_attention, save_attention
 from tests.inspection.stored_records import AWKWARD, assert_same, partial, record
 
 pa = pytest.importorskip("pyarrow")
@@ -222,7 +216,7 @@ def test_loading_while_somebody_saves_gives_the_new_one(folder, monkeypatch):
             save_attention(waiting.pop(), folder)
         return entries
 
-    monkeypatch.setattr(storing, "read_index", slow)
+    monkeypatch.setattr(saving, "read_index", slow)
     assert_same(only(folder), record("hub"))
 
 

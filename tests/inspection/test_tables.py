@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gat.errors import IndexRangeError, InputError, MissingDependencyError
-from gat.inspection.tables import to_networkx, to_pandas
+from gat.inspection.storing.tables import to_networkx, to_pandas
 from tests.inspection.stored_records import AWKWARD, partial, record
 
 pandas = pytest.importorskip("pandas")

@@ -1,0 +1,265 @@
+"""`record_attention`: the attention of a model's layers, taken down while the model runs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gat.errors import ArgumentTypeError, InputError
+from gat.inspection.compiled import plain_name
+from gat.inspection.record import WHEN, Attention, AttentionRecord, EdgeType
+from gat.inspection.recording.alignment import aligned
+from gat.inspection.recording.batches import Batches, target_mask
+from gat.inspection.recording.ears import Heard
+from gat.inspection.recording.listening import attention_layers, listening
+from gat.inspection.storing.saving import load_attention, save_attention
+
+__all__ = ["Recording", "record_attention"]
+
+Heads = Sequence[int] | Mapping[str, Sequence[int]] | None
+Nodes = Tensor | Sequence[int] | Mapping[str, Any] | None
+
+
+@contextmanager
+def record_attention(
+    model: nn.Module,
+    when: str = "before_dropout",
+    *,
+    layers: Iterable[str] | None = None,
+    heads: Heads = None,
+    nodes: Nodes = None,
+    full: Any = None,
+    folder: str | Path | None = None,
+) -> Iterator["Recording"]:
+    """Record the attention of every layer that runs inside the block::
+
+        with gat.record_attention(model) as attention:
+            model(x, edge_index)
+        attention["conv1"].weights  # [E, H], one row per edge of edge_index
+
+    The model may hold our layers and PyG's (GATConv, GATv2Conv, TransformerConv, SuperGATConv,
+    AGNNConv, RGATConv, HANConv, HGTConv, FAConv, and any other that takes
+    ``return_attention_weights``), on one graph or on a dict of them. Its output, random numbers and
+    training state stay as they are without. What torch.compile compiled runs as written inside.
+
+    when: "before_dropout" or "after_dropout"; they differ in training only, where the first costs
+    layers of ours that return dropped weights one more run of the layer.
+    layers: names of layers, or of modules that hold them; all by default. heads: numbers of heads
+    to keep, of every layer or by layer. nodes: target nodes to keep, numbers or a bool mask, in a
+    heterogeneous model by node type. The rest is dropped as soon as it is heard.
+
+    A record is of the last forward pass. Mini-batches are put together instead, under the numbers
+    of the whole graph: give that graph as ``full`` (edge_index [2, E], a Data, a HeteroData, a
+    `gat.Graph`, or a dict of edge_index by edge type) and announce each batch::
+
+        with gat.record_attention(model, full=data) as attention:
+            for batch in loader:
+                attention.batch(batch)
+                model(batch.x, batch.edge_index)
+
+    folder: where records are kept on disk (extra ``arrow``), for those larger than memory: there
+    when the block ends, for `load_attention` too. Rows of batches then stand in the order in which
+    they came, which ``edge_id`` tells.
+
+    Raises InputError for a model without attention layers, names that it has not, and at the end
+    of the block if no layer ran.
+    """
+    if when not in WHEN:
+        raise InputError(f"when is {when!r}; expected 'before_dropout' or 'after_dropout'")
+    chosen = _chosen_layers(model, layers)
+    recording = Recording(when, heads, nodes, full, folder)
+    with ExitStack() as stack:
+        stack.enter_context(listening(chosen, when, recording._hear))
+        stack.callback(model.register_forward_pre_hook(recording._begin).remove)
+        stack.callback(model.register_forward_hook(recording._end, always_call=True).remove)
+        stack.push(recording._close)
+        yield recording
+    if not len(recording):
+        raise InputError(
+            f"none of the recorded layers ran inside the block: {', '.join(chosen)}. Run the very "
+            f"model that was passed, {type(model).__name__}"
+        )
+
+
+class Recording(Attention):
+    """What `record_attention` fills: the `Attention` of what ran so far."""
+
+    def __init__(self, when: str, heads: Heads, nodes: Nodes, full: Any, folder: Any) -> None:
+        super().__init__()
+        self._when, self._heads, self._nodes = when, heads, nodes
+        self._folder = None if folder is None else Path(folder)
+        self._batches = None if full is None else Batches(full, self._folder)
+        # How often each layer ran in this forward pass, and how many passes are running.
+        self._calls: dict[Any, int] = {}
+        self._depth = 0
+
+    def batch(self, batch: Any = None, *, n_id: Any = None, e_id: Any = None) -> None:
+        """Say which nodes and edges of the whole graph the next forward pass runs on.
+
+        batch: what a loader of PyG's yields, with ``n_id`` and ``e_id``; or these two: int64 [N']
+        and [E'], the whole graph's number of each node and edge of the batch, dicts of them by node
+        type and edge type in a heterogeneous graph.
+        """
+        if self._batches is None:
+            raise InputError(
+                "batches are put together under the numbers of the whole graph, which is not "
+                "known: pass full=, its edge_index or Data, to record_attention"
+            )
+        self._batches.announce(batch, n_id, e_id)
+        self._calls.clear()
+
+    def __getitem__(self, key: Any) -> AttentionRecord:
+        self._settle()
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._settle()
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._settle()
+        return super().__len__()
+
+    def _settle(self) -> None:
+        """Put together what the batches recorded so far; on disk, when the block ends."""
+        if self._batches is not None and self._batches.pending and self._folder is None:
+            self._put_all(self._batches.records())
+
+    def _put_all(self, records: Iterable[AttentionRecord]) -> None:
+        for record in records:
+            self._put(record)
+
+    def _begin(self, *_: Any) -> None:
+        if self._depth == 0:
+            self._calls.clear()
+        self._depth += 1
+
+    def _end(self, *_: Any) -> None:
+        self._depth -= 1
+
+    def _close(self, error: Any, *_: Any) -> None:
+        """At the end of the block: what was to go to disk is there, or given up after an error."""
+        if self._batches is not None:
+            try:
+                if error is None and self._folder is not None:
+                    self._put_all(self._batches.publish())
+            finally:
+                self._batches.close()
+        elif self._folder is not None and error is None and len(self):
+            save_attention(self, self._folder)
+            self._put_all(load_attention(self._folder).values())
+
+    @torch.no_grad()
+    def _hear(self, heard: Heard) -> None:
+        layer, edge_type = _place(heard)
+        name = self._numbered(layer, edge_type)
+        record = aligned(heard, name, edge_type, self._when)
+        record = _with_heads(record, self._heads, layer)
+        if self._batches is not None:
+            self._batches.add(record, _wanted(record, self._nodes))
+        else:
+            self._put(_with_nodes(record, _wanted(record, self._nodes)))
+
+    def _numbered(self, layer: str, edge_type: EdgeType | None) -> str:
+        """The layer's name, with the number of its call from the second on in one pass."""
+        key = layer, edge_type
+        # Outside a forward pass of the model nothing tells a second call from a second pass.
+        calls = self._calls.get(key, 0) + 1 if self._depth else 1
+        self._calls[key] = calls
+        return layer if calls == 1 else f"{layer}#{calls}"
+
+
+def _chosen_layers(model: nn.Module, names: Iterable[str] | None) -> dict[str, nn.Module]:
+    found = {plain_name(path): layer for path, layer in attention_layers(model).items()}
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} has no attention layer; expected at least one whose forward "
+            f"takes return_attention_weights, such as GATConv, or PyG's SuperGATConv, AGNNConv, "
+            f"HANConv or HGTConv"
+        )
+    if names is None:
+        return found
+    if isinstance(names, str):
+        raise ArgumentTypeError(f"layers is {names!r}; expected a list of names: [{names!r}]")
+    chosen: dict[str, nn.Module] = {}
+    for name in names:
+        fitting = {p: m for p, m in found.items() if p == name or p.startswith(f"{name}.")}
+        if not fitting:
+            raise InputError(
+                f"the model has no attention layer {name!r}; it has {', '.join(found) or 'none'}"
+            )
+        chosen |= fitting
+    return {path: module for path, module in found.items() if path in chosen}
+
+
+def _place(heard: Heard) -> tuple[str, EdgeType | None]:
+    """The layer's name and edge type; of a layer in a HeteroConv, or a model made by to_hetero,
+    the name of what holds one such layer for each edge type."""
+    path = plain_name(heard.path)
+    whole = path or type(heard.module).__name__
+    if heard.kind is not None:
+        return whole, heard.kind
+    outer, _, last = path.rpartition(".")
+    if last.startswith("<") and last.endswith(">"):
+        parts = last[1:-1].replace("#", ".").split("___")
+        outer = outer.removesuffix("convs").removesuffix(".")
+    else:
+        parts = last.split("__")
+    if len(parts) == 3 and all(parts):
+        return outer or "HeteroConv", (parts[0], parts[1], parts[2])
+    return whole, None
+
+
+def _with_heads(record: AttentionRecord, heads: Heads, layer: str) -> AttentionRecord:
+    """The record of the heads asked for alone."""
+    if isinstance(heads, Mapping):
+        heads = heads.get(layer)
+        wanted = None if heads is None else list(heads)
+        known = wanted
+    else:
+        wanted = None if heads is None else list(heads)
+        # Of one list for all layers a layer with fewer heads keeps those it has.
+        known = None if wanted is None else [h for h in wanted if h < record.num_heads]
+    if known is None:
+        return record
+    if not known or not all(0 <= head < record.num_heads for head in known):
+        raise InputError(
+            f"heads names {wanted} for {record.name}, which has {record.num_heads}; expected "
+            f"numbers in [0, {record.num_heads}). Give heads by layer: {{'{layer}': [0]}}"
+        )
+    weights, loops = record.weights[:, known], record.loops[:, known]
+    return record._with(weights=weights, loops=loops, heads=tuple(known))
+
+
+def _wanted(record: AttentionRecord, nodes: Nodes) -> Tensor | None:
+    """The targets asked for, as they came: numbers or a mask; None for all."""
+    if isinstance(nodes, Mapping):
+        nodes = nodes.get(record.edge_type[2]) if record.edge_type is not None else None
+    elif nodes is not None and record.edge_type is not None:
+        raise InputError(
+            f"nodes does not say of which type they are; {record.name} has targets of several: "
+            f"give nodes by node type: {{{record.edge_type[2]!r}: [...]}}"
+        )
+    if nodes is None:
+        return None
+    return torch.as_tensor(nodes, device=record.weights.device)
+
+
+def _with_nodes(record: AttentionRecord, wanted: Tensor | None) -> AttentionRecord:
+    """The record of the edges that enter the targets asked for alone."""
+    if wanted is None:
+        return record
+    seen = target_mask(wanted, record.num_dst)
+    rows = seen[record.target].nonzero().squeeze(1)
+    return replace(
+        record,
+        edge_index=record.edge_index[:, rows],
+        weights=record.weights[rows],
+        loops=record.loops * seen.unsqueeze(1),
+        edge_id=rows,
+        seen=seen,
+    )
