@@ -16,7 +16,10 @@ from gat.graph import Graph, graph_of
 from gat.inspection.record import EdgeType
 from gat.nn.changes import Weighing
 
-__all__ = ["SignedHooks", "TypedHooks"]
+__all__ = ["CHANGED_WEIGHTS", "SignedHooks", "TypedHooks"]
+
+# Where an HGTConv, which keeps its weights to itself, has the changed ones for who records them.
+CHANGED_WEIGHTS = "_gat_changed_weights"
 
 
 class SignedHooks:
@@ -78,14 +81,18 @@ class TypedHooks:
 
     def __init__(self, layer: Any) -> None:
         self.given: tuple[Any, Any] = {}, {}
+        self.layer = layer
         self.handles = (
             layer.register_forward_pre_hook(self._hear, with_kwargs=True),
             layer.register_message_forward_hook(self._change),
         )
+        # Before those of who records, whoever came first.
+        layer._message_forward_hooks.move_to_end(self.handles[1].id, last=False)
 
     def remove(self) -> None:
         for handle in self.handles:
             handle.remove()
+        self.layer.__dict__.pop(CHANGED_WEIGHTS, None)
 
     def _hear(self, layer: Any, args: Any, kwargs: Any) -> None:
         named = dict(zip(("x_dict", "edge_index_dict"), args, strict=False)) | kwargs
@@ -111,6 +118,7 @@ class TypedHooks:
             for kind, pair in edge_index_dict.items()
         }
         weights = _changed(layer, weighing)
+        layer.__dict__[CHANGED_WEIGHTS] = weights.detach()
         return (value * weights.unsqueeze(-1)).flatten(1)
 
 

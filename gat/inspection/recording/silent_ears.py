@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
+from gat.inspection.interventions.hooked import CHANGED_WEIGHTS
 from gat.inspection.record import WHEN
 from gat.inspection.recording.ears import AskingEar, Drops, Ear, Heard, OwnEar, counts, pygs_name
 from gat.nn.pyg import DropIn
@@ -118,6 +119,10 @@ class MessageEar(SilentEar):
         stack.callback(self.layer.register_message_forward_hook(self.on_message).remove)
 
     def on_message(self, layer: Any, inputs: Any, output: Tensor) -> None:
+        changed = vars(layer).get(CHANGED_WEIGHTS)
+        if changed is not None:
+            self.heard(changed)
+            return
         (given,) = inputs
         name = BY_MESSAGE[pygs_name(layer)]
         with torch.no_grad():
