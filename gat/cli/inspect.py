@@ -84,9 +84,16 @@ class Look:
     def say_what(self) -> None:
         """Which run this is."""
         result, task = self.run.result, self.run.task
-        layers = ", ".join(f"{r.name} {r.num_heads} heads" for r in self.attention.values())
         say(f"{self.run.path}: {task.name}, test {result.metric} {100 * result.test:.2f} %")
-        say(f"attention of {layers}, over {self.run.edge_index.size(1):,} edges")
+        say(f"attention of {self.layers()}, over {self.run.edge_index.size(1):,} edges")
+
+    def layers(self) -> str:
+        from gat.inspection.reports import counted
+
+        records = self.attention.values()
+        return ", ".join(
+            f"{r.name} ({r.layer_type}, {counted(r.num_heads, 'head')})" for r in records
+        )
 
     def say_verdicts(self) -> None:
         """A row for each head, and the layers in a sentence."""
@@ -239,9 +246,7 @@ class Look:
         facts = {
             "run": run.path.name,
             "data": f"{run.task.name}, {run.x.size(0):,} nodes, {run.edge_index.size(1):,} edges",
-            "layers": ", ".join(
-                f"{r.name} ({r.layer_type}, {r.num_heads} heads)" for r in self.attention.values()
-            ),
+            "layers": self.layers(),
             f"test {run.result.metric}": f"{100 * run.result.test:.2f} %",
         }
         return report(
@@ -253,6 +258,19 @@ class Look:
             node=self.node,
             names=self.names,
             class_names=self.class_names,
+            even=self.even() if with_faithfulness else None,
+        )
+
+    def even(self) -> str:
+        """The test score with all attention made even, in a sentence."""
+        from gat.inspection import uniform_attention
+
+        result = self.run.result
+        with uniform_attention(self.run.model):
+            score = self.run.score("test")
+        return (
+            f"With every weight made even, and nothing trained anew, test {result.metric} is "
+            f"{100 * score:.2f} % instead of {100 * result.test:.2f} %."
         )
 
     def write_report(self, path: Path, found: "Faithfulness | None") -> None:

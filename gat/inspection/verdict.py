@@ -175,7 +175,7 @@ def _summary(layer: LayerMeasures) -> str:
         said = [f"{all_heads} {counts[0][1]}"]
     text = f"{layer.layer}: {', '.join(said)}."
     if total > 1 and layer.agreement.effective_heads >= 1:
-        text += f" Together they vary as much as {layer.agreement.effective_heads:.1f} heads could."
+        text += f" Their patterns amount to {layer.agreement.effective_heads:.1f} different ones."
     if layer.nodes.one_edge:
         text += f" Left out: nodes with one edge, which have no choice ({layer.nodes.one_edge:,})."
     return text + _of_sums(layer)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from gat.data import NodeTask, TaskGraph
 from gat.errors import IndexRangeError, InputError
 from gat.train import checkpoint
-from gat.train.batches import make_batches
+from gat.train.batches import Batch, make_batches
 from gat.train.config import TrainConfig
 from gat.train.run import RunResult
+from gat.train.step import evaluate_batches
 from gat.train.trainer import evaluate, load_task
 
 __all__ = ["OpenedRun", "newest_run", "open_run"]
@@ -23,7 +24,7 @@ class OpenedRun:
 
     path: its folder; result: its scores; task, config: what it was trained on and how; graph: that
     of the task's graphs that is looked at, and number its place there; model: in eval mode, with
-    the weights the run kept; x: float32 [N, F], dense, as the model was fed it; edge_index: int64
+    the weights the run kept; batches: all graphs as it was fed them; x: float32 [N, F], dense, as the model was fed it; edge_index: int64
     [2, E], as it was fed it.
     """
 
@@ -36,6 +37,7 @@ class OpenedRun:
     model: nn.Module
     x: Tensor
     edge_index: Tensor
+    batches: list[Batch]
 
     @property
     def labels(self) -> Tensor | None:
@@ -45,6 +47,12 @@ class OpenedRun:
     def part(self, name: str) -> Tensor:
         """The numbers of the nodes of "train", "val" or "test", int64."""
         return self.graph.masks()[name][:, self.config.data.split].nonzero().squeeze(1)
+
+    def score(self, part: str = "test") -> float:
+        """The task's metric of the model as it is now, over all graphs: the run's own number, or,
+        inside an intervention, what it would be."""
+        found = evaluate_batches(self.model, self.batches, self.task.metric, (part,))
+        return found[part].metric
 
 
 def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
@@ -60,7 +68,7 @@ def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
     task = load_task(config.data)
     number = _chosen(task, graph, config.data.split)
     data = config.data.model_copy(update={"features": "dense"})
-    batch = make_batches(task, data, torch.device("cpu"))[number]
+    batches = make_batches(task, data, torch.device("cpu"))
     assert result.model is not None
     return OpenedRun(
         path,
@@ -70,8 +78,9 @@ def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
         task.graphs[number],
         number,
         result.model.cpu().eval(),
-        batch.x,
-        batch.edges.edge_index,
+        batches[number].x,
+        batches[number].edges.edge_index,
+        batches,
     )
 
 

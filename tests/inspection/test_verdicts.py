@@ -215,11 +215,11 @@ def joined(*records, **fields):
 def test_summary_counts_the_heads_of_each_kind():
     even, steep = spread(0.5, 0.5), spread(1.0, 0.0)
     assert summary(measure(joined(even, even, steep))) == [
-        "conv1: 1 of 3 heads is local, 2 of 3 heads are uniform. Together they vary as much as 1.5 "
-        "heads could."
+        "conv1: 1 of 3 heads is local, 2 of 3 heads are uniform. Their patterns amount to 1.5 "
+        "different ones."
     ]
     assert summary(measure([joined(even, even), joined(steep, layer="conv2")])) == [
-        "conv1: all 2 heads are uniform. Together they vary as much as 1.0 heads could.",
+        "conv1: all 2 heads are uniform. Their patterns amount to 1.0 different ones.",
         "conv2: its one head is local.",
     ]
 

@@ -23,6 +23,8 @@ def test_an_opened_run_predicts_what_it_was_scored_by(run_dir):
     test = run.part("test")
     correct = (predicted[test] == run.labels[test]).double().mean()
     assert run.result.test == pytest.approx(float(correct))
+    assert run.score() == pytest.approx(run.result.test)
+    assert run.score("val") == pytest.approx(run.result.val)
     assert not run.model.training
     assert run.x.layout is torch.strided
     torch.testing.assert_close(run.x.sum(1), torch.ones(run.x.size(0)))

@@ -102,7 +102,8 @@ def _title(document: dict[str, Any]) -> str:
     if document["hops"] is None:
         return "What each node looks at"
     centre = document["nodes"]["label"][document["centre"]]
-    return f"What node {centre} looks at, {document['hops']} hops around it"
+    hops = "1 hop" if document["hops"] == 1 else f"{document['hops']} hops"
+    return f"What node {centre} looks at, {hops} around it"
 
 
 def _html(title: str, document: dict[str, Any]) -> str:
