@@ -308,9 +308,9 @@ def _in_a_sentence(found: MethodFaithfulness) -> str:
         faster = against["deletion_area"].high < 0, against["insertion_area"].low > 0
         wins.append(sum(faster))
     return (
-        f"Taking away or putting in edges in the order of {found.name} moves predictions sooner than "
-        f"a random order in {wins[0]} of 2 tests, and sooner than taking the nearest edges first, "
-        f"which needs no model, in {wins[1]} of 2."
+        f"Taking away or putting in edges in the order of {found.name} moves predictions sooner "
+        f"than a random order in {wins[0]} of 2 tests, and sooner than taking the nearest edges "
+        f"first, which needs no model, in {wins[1]} of 2."
     )
 
 

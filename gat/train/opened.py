@@ -24,8 +24,8 @@ class OpenedRun:
 
     path: its folder; result: its scores; task, config: what it was trained on and how; graph: that
     of the task's graphs that is looked at, and number its place there; model: in eval mode, with
-    the weights the run kept; batches: all graphs as it was fed them; x: float32 [N, F], dense, as the model was fed it; edge_index: int64
-    [2, E], as it was fed it.
+    the weights the run kept; batches: all graphs as it was fed them; x: float32 [N, F], dense, and
+    edge_index: int64 [2, E], of the graph looked at, as it was fed them.
     """
 
     path: Path

@@ -79,9 +79,7 @@ def test_weights_are_saved(inspect, tmp_path):
 
 
 def test_layer_and_head_are_chosen(inspect, tmp_path):
-    _, out, _ = inspect(
-        "--html", tmp_path / "h.html", "--layer", "hidden.0.conv", "--head", 1, "--hops", 1
-    )
+    inspect("--html", tmp_path / "h.html", "--layer", "hidden.0.conv", "--head", 1, "--hops", 1)
     assert '"start": {"layer": 0, "head": 1}' in (tmp_path / "h.html").read_text()
     inspect("--png", tmp_path / "p.png", "--layer", "output")
     assert (tmp_path / "p.png").exists()
