@@ -6,11 +6,14 @@ figure comes from a process of its own kind (`process.py`): one per peer for mem
 mode for time, in which all peers take turns. What is printed is the command line's business.
 """
 
+from gat.bench.attribution import measure_attribution
 from gat.bench.case import Plan
 from gat.bench.conv import ConvShape, measure_conv
+from gat.bench.inspected import InspectShape
 from gat.bench.layer import measure_layer, measure_scaling
 from gat.bench.model import ModelShape, measure_model
 from gat.bench.record import Record
+from gat.bench.recording import measure_recording
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
 from gat.bench.step import measure_step
@@ -19,13 +22,16 @@ from gat.bench.targets import TARGETS, target
 __all__ = [
     "TARGETS",
     "ConvShape",
+    "InspectShape",
     "ModelShape",
     "Plan",
     "Record",
     "Shape",
+    "measure_attribution",
     "measure_conv",
     "measure_layer",
     "measure_model",
+    "measure_recording",
     "measure_scaling",
     "measure_sparse",
     "measure_step",

@@ -4,7 +4,18 @@ from dataclasses import dataclass
 
 from gat.bench.record import Record
 
-__all__ = ["NAMES", "Aim", "Faster", "Floor", "Growth", "LessMemory", "Memory"]
+__all__ = [
+    "NAMES",
+    "Added",
+    "AddedMemory",
+    "Aim",
+    "Faster",
+    "Floor",
+    "Growth",
+    "LessMemory",
+    "Memory",
+    "Within",
+]
 
 NAMES = {"pyg": "PyG", "torch": "plain torch"}
 
@@ -123,4 +134,72 @@ class Growth:
         return f"at most {self.most:g} times the smallest graph's time per edge"
 
 
-Aim = Faster | Floor | Memory | LessMemory | Growth
+@dataclass(frozen=True)
+class Added:
+    """What recording adds to a plain forward pass, in passes."""
+
+    below: float
+    malloc: str = "default"
+
+    def measured(self, record: Record) -> float | None:
+        slower = record.cases[0].times_faster("plain", "recorded", self.malloc)
+        return None if slower is None else slower - 1
+
+    def met(self, value: float) -> bool:
+        return value < self.below
+
+    def shown(self, value: float) -> str:
+        return f"{value:.2f} of a pass"
+
+    def __str__(self) -> str:
+        return f"adds less than {self.below:g} of a forward pass"
+
+
+@dataclass(frozen=True)
+class AddedMemory:
+    """Peak memory over the plain pass's, in units of the recorded edges' weights, E x H each."""
+
+    most: float
+
+    def measured(self, record: Record) -> float | None:
+        case = record.cases[0]
+        plain, recorded = case.held("plain"), case.held("recorded")
+        if plain is None or recorded is None:
+            return None
+        return (recorded.bytes - plain.bytes) / float(case.facts["bytes of E x H"])
+
+    def met(self, value: float) -> bool:
+        return value <= self.most
+
+    def shown(self, value: float) -> str:
+        return f"{value:.2f} times"
+
+    def __str__(self) -> str:
+        return f"at most {self.most:g} times E x H x 4 bytes over the plain pass"
+
+
+@dataclass(frozen=True)
+class Within:
+    """Seconds that a peer of ours takes."""
+
+    seconds: float
+    peer: str
+    malloc: str = "default"
+
+    def measured(self, record: Record) -> float | None:
+        figure = record.cases[0].figure(self.peer, self.malloc)
+        return None if figure is None else figure.seconds()
+
+    def met(self, value: float) -> bool:
+        return value < self.seconds
+
+    def shown(self, value: float) -> str:
+        return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.2f} s"
+
+    def __str__(self) -> str:
+        bound = f"{1e3 * self.seconds:g} ms" if self.seconds < 1 else f"{self.seconds:g} s"
+        who = {"node": "a node drawn", "hub": "the largest hub", "all": "all nodes"}
+        return f"{who.get(self.peer, self.peer)} under {bound}"
+
+
+Aim = Faster | Floor | Memory | LessMemory | Growth | Added | AddedMemory | Within

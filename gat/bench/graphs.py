@@ -15,7 +15,7 @@ from gat.bench.memory import available, gib
 from gat.errors import InputError
 from gat.graph import Graph
 
-__all__ = ["KNOWN", "build", "check_name", "facts", "shown", "to_check"]
+__all__ = ["KNOWN", "build", "check_name", "facts", "is_synthetic", "shown", "to_check"]
 
 SEED = 0
 # Edges per node of the uniform graphs, as in ogbn-products.
@@ -53,6 +53,11 @@ def check_name(name: str, fraction: float = 1.0) -> None:
         )
     if _size(name) is None and name not in cards():
         raise InputError(f"there is no graph {name!r} to measure; expected {KNOWN}")
+
+
+def is_synthetic(name: str) -> bool:
+    """Whether the graph called ``name`` is drawn here, not a data set's."""
+    return _size(name) is not None
 
 
 def build(name: str, fraction: float = 1.0) -> Graph:

@@ -42,7 +42,7 @@ def plot(record: Record, path: Path) -> Path:
 def _bars(record: Record, axes: Any) -> None:
     """A bar per peer and malloc mode, made of its parts, the floor as a line."""
     case = record.cases[0]
-    parts = [part for part in case.figures[0].parts if part != "together"]
+    parts = [part for part in case.figures[0].parts if part != "together"] or ["together"]
     places = range(len(case.figures))
     left = [0.0] * len(case.figures)
     for part in parts:

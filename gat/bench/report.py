@@ -59,7 +59,9 @@ def render(records: Mapping[str, Record]) -> str:
         "faults count. *Floor*: the time that the bytes an operator has to move take at the "
         "measured bandwidth of reading rows in random order. Memory is the peak of a forward and "
         "backward over its inputs, of a model's training step over model, features and edges, in a "
-        "process of its own. Every sample is in "
+        "process of its own. Recorded attention is held to what the layers return in float64, and "
+        "its pass has no gradients; attributions are held to every path of computation trees. "
+        "Every sample is in "
         "[results](results).",
         "",
         table(records),

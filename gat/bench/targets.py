@@ -10,12 +10,25 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from gat.bench.aims import Aim, Faster, Floor, Growth, LessMemory, Memory
+from gat.bench.aims import (
+    Added,
+    AddedMemory,
+    Aim,
+    Faster,
+    Floor,
+    Growth,
+    LessMemory,
+    Memory,
+    Within,
+)
+from gat.bench.attribution import measure_attribution
 from gat.bench.case import Plan, Say
 from gat.bench.conv import ConvShape, measure_conv
+from gat.bench.inspected import InspectShape
 from gat.bench.layer import SCALING, measure_layer, measure_scaling
 from gat.bench.model import ModelShape, measure_model
 from gat.bench.record import Record, as_json
+from gat.bench.recording import measure_recording
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
 from gat.bench.step import measure_step
@@ -111,6 +124,17 @@ def _scaling(shape: Shape) -> Target:
     )
 
 
+def _recording(shape: InspectShape, what: str, aims: tuple[Aim, ...]) -> Target:
+    run = partial(measure_recording, shape)
+    return Target(what, run, asdict(shape), ("plain", "recorded"), aims, malloc=("default",))
+
+
+def _attribution(method: str, shape: InspectShape, what: str, *aims: Within) -> Target:
+    run = partial(measure_attribution, method, shape)
+    options, peers = {"method": method, **asdict(shape)}, tuple(aim.peer for aim in aims)
+    return Target(what, run, options, peers, aims, malloc=("default",))
+
+
 PART = "40% of the edges"
 TARGETS: dict[str, Target] = {
     "gat-8x32": _layer(
@@ -179,6 +203,37 @@ TARGETS: dict[str, Target] = {
     "gat-8x64-minesweeper": _layer(Shape("gat", 8, 64, "minesweeper"), "GAT 8x64, Minesweeper", ()),
     "sparse-cora": _sparse("cora"),
     "sparse-citeseer": _sparse("citeseer"),
+    "record-cora": _recording(
+        InspectShape(), "recording all attention of the paper's GAT on Cora", (Added(0.5),)
+    ),
+    "record-cora-dense": _recording(
+        InspectShape(dense=True), "the same on dense features, whose plain pass takes longer", ()
+    ),
+    "record-memory": _recording(
+        InspectShape(graph="arxiv-size", layers=1),
+        "recording a GATConv 8x32, arxiv-size",
+        (AddedMemory(1.2),),
+    ),
+    "gatt-cora": _attribution(
+        "gatt",
+        InspectShape(),
+        "GAtt of one node through the paper's GAT on Cora",
+        Within(0.02, "node"),
+        Within(0.02, "hub"),
+    ),
+    "rollout-cora": _attribution(
+        "rollout",
+        InspectShape(),
+        "rollout through the paper's GAT on Cora",
+        Within(2, "all"),
+    ),
+    "rollout-arxiv": _attribution(
+        "rollout",
+        InspectShape(graph="arxiv-size"),
+        "rollout of one node's 2 hops through two GATConv 8x32, arxiv-size",
+        Within(1, "node"),
+        Within(1, "hub"),
+    ),
 }
 
 

@@ -1,17 +1,29 @@
 """Seconds: the peers in turn, so that a machine that slows down does so for all of them."""
 
 import gc
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 from torch.autograd import grad
 
 from gat.errors import DoesNotFitError
 
-__all__ = ["Parts", "Run", "Sampler", "Taker", "backward_too", "median", "take_turns"]
+__all__ = [
+    "OneByOne",
+    "Parts",
+    "Run",
+    "Sampler",
+    "Taker",
+    "backward_too",
+    "median",
+    "take_turns",
+    "untold",
+]
 
 # Seconds of each part of one run, in order; "together" is timed from outside.
 Parts = dict[str, float]
@@ -42,6 +54,27 @@ class Sampler:
             whole = time.perf_counter() - start
         means = {part: statistics.fmean(each[part] for each in parts) for part in parts[0]}
         return {**means, "together": whole / self.loops}
+
+
+class OneByOne:
+    """Samples of a call on one item after another, ``each`` of them for a sample that is asked for;
+    the first call warms up before."""
+
+    def __init__(self, call: Callable[[Any], object], items: Sequence[Any], each: int) -> None:
+        self.call, self.items, self.each = call, itertools.cycle(items), each
+        self.warm = False
+
+    def __call__(self, count: int) -> list[Parts]:
+        if not self.warm:
+            self.call(next(self.items))
+            self.warm = True
+        with _quiet():
+            return [self._sample(next(self.items)) for _ in range(count * self.each)]
+
+    def _sample(self, item: Any) -> Parts:
+        start = time.perf_counter()
+        self.call(item)
+        return {"together": time.perf_counter() - start}
 
 
 def take_turns(
@@ -78,6 +111,12 @@ def backward_too(forward: Callable[[], Tensor], leaves: list[Tensor], grad_out: 
         return {"forward": middle - start, "backward": time.perf_counter() - middle}
 
     return run
+
+
+def untold(call: Callable[[], object]) -> Parts:
+    """A run of ``call``, of which only the whole counts."""
+    call()
+    return {}
 
 
 def median(samples: list[float]) -> float:

@@ -7,19 +7,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gat.cli.bench_measured import Conv, Layer, Measured, Model, Scaling, Sparse, Step
+from gat.cli.bench_measured import Conv, Inspect, Layer, Measured, Model, Scaling, Sparse, Step
 from gat.cli.bench_options import Report, Target
 from gat.cli.pages import with_block, write_pages
 from gat.cli.show import live_line, say, table
 from gat.errors import InputError
 
 if TYPE_CHECKING:
-    from gat.bench import Plan, Record
+    from gat.bench import InspectShape, Plan, Record
     from gat.bench.case import Case, Say
     from gat.bench.whole import Whole
 
 __all__ = [
     "conv_command",
+    "inspect_command",
     "layer_command",
     "model_command",
     "report_command",
@@ -29,7 +30,7 @@ __all__ = [
     "target_command",
 ]
 
-Shape = TypeVar("Shape", bound="Whole")
+Shape = TypeVar("Shape", bound="Whole | InspectShape")
 
 
 def layer_command(options: Layer) -> None:
@@ -90,6 +91,21 @@ def sparse_command(options: Sparse) -> None:
 
     with _prepared(options, options.peers, options.malloc) as plan:
         record = measure_sparse(options.dataset, plan, options.channels)
+    _finish(record, options)
+
+
+def inspect_command(options: Inspect) -> None:
+    """Recording, or attribution."""
+    from gat.bench import InspectShape, measure_attribution, measure_recording
+
+    recording = options.kind == "record"
+    peers = options.peers or (("plain", "recorded") if recording else ("node", "hub"))
+    with _prepared(options, peers, options.malloc) as plan:
+        shape = _shape(InspectShape, options)
+        if recording:
+            record = measure_recording(shape, plan)
+        else:
+            record = measure_attribution(options.kind, shape, plan)
     _finish(record, options)
 
 

@@ -8,10 +8,12 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from gat.cli.arguments import NUMBER, WHOLE, File, Names, given
 
-__all__ = ["Conv", "Layer", "Measured", "Model", "Scaling", "Sparse", "Step"]
+__all__ = ["Conv", "Inspect", "Layer", "Measured", "Model", "Scaling", "Sparse", "Step"]
 
 Operator = Literal["gat", "gatv2", "dot"]
 Count = Annotated[int, WHOLE]
+Size = Annotated[int | None, WHOLE, given("N")]
+KIND = given("{record,gatt,rollout}", "(default: record)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,3 +194,41 @@ class Sparse(Measured):
         from gat.cli.bench import sparse_command
 
         sparse_command(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Measured):
+    """What looking inside costs: recording attention, or attribution through layers.
+
+    record: a forward pass without gradients, plain beside recorded, time and memory. gatt, rollout:
+    their time for a node drawn at random (node), for the one that most edges enter (hub), for every
+    node in one call (all). Records and scores are first held to their definitions.
+
+    Example: `gat bench inspect record --graph arxiv-size --layers 1 --self-loops`.
+    """
+
+    kind: Annotated[Positional[Literal["record", "gatt", "rollout"]], KIND] = "record"
+    """record, gatt or rollout."""
+    graph: Annotated[str, arg(metavar="NAME")] = "cora"
+    """A data set, with its recipe's model; or arxiv-size, products-size, uniform-NM (GATConv)."""
+    dense: Annotated[FlagCreatePairsOff[bool], given(None)] = False
+    """A data set's features as a dense matrix, rather than as gat train feeds them."""
+    self_loops: Annotated[FlagCreatePairsOff[bool], given(None)] = False
+    """Every second node has its self-loop among the edges."""
+    layers: Size = None
+    """Layers of GATConv on a synthetic graph (default: 2)."""
+    heads: Size = None
+    """Their heads (default: 8)."""
+    channels: Size = None
+    """Channels per head (default: 32)."""
+    features: Size = None
+    """Features of a node (default: 128)."""
+    peers: Annotated[Names, given("NAME,NAME", "(default: plain,recorded or node,hub)")] = ()
+    """Who is measured."""
+    malloc: Names = ("default",)
+    """How the C library treats freed memory: default, or kept for the next tensor."""
+
+    def run(self) -> None:
+        from gat.cli.bench import inspect_command
+
+        inspect_command(self)
