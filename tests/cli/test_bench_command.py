@@ -9,6 +9,8 @@ from gat.bench.record import Record
 from gat.cli import main
 from tests.bench.test_report import ROW, a_case, a_record, only_rows
 
+KINDS = ("layer", "model", "conv", "scaling", "step", "sparse", "inspect")
+
 
 @pytest.fixture
 def measured(monkeypatch):
@@ -35,10 +37,10 @@ def rows(monkeypatch, tmp_path):
 def test_help_names_every_kind_of_measurement(capsys):
     assert main(["bench", "--help"]) == 0
     said = capsys.readouterr().out
-    for name in ("layer", "model", "conv", "scaling", "step", "sparse", "target", "report"):
+    for name in (*KINDS, "target", "report"):
         assert f"• {name} " in said
     assert main(["bench"]) == 2
-    assert "Expected one of {layer, model, conv, scaling, step, sparse" in capsys.readouterr().err
+    assert f"Expected one of {{{', '.join(KINDS)}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,10 @@ def test_help_names_every_kind_of_measurement(capsys):
         ("scaling", ["uniform-1M,uniform-4M", "--graphs NAME,NAME"]),
         ("step", ["[DATASET]", "(default: cora)", "drop-in", "--malloc"]),
         ("sparse", ["[DATASET]", "--channels N", "(default: 64)"]),
+        (
+            "inspect",
+            ["{record,gatt,rollout}", "--self-loops", "--dense", "(default: plain,recorded or"],
+        ),
         ("target", ["[NAME]", "--missing", "benchmarks/results of the checkout"]),
         ("report", ["--check", "<!-- bench -->"]),
     ],
@@ -91,10 +97,11 @@ def test_a_usage_error_names_the_argument(capsys, arguments, sentence):
         (["layer", "--plot", "x.gif"], "gat: "),
         (["model", "--peers", "gat"], "gat: there is no peer 'gat' here; known are accelerated,"),
         (["conv", "--score", "mpl"], "gat: score is 'mpl'; expected one of additive, bilinear,"),
+        (["inspect", "gatt", "--peers", "pyg"], "gat: there is no peer 'pyg' here; known are node"),
         (["target", "gat-8x3"], "gat: there is no target 'gat-8x3'; did you mean gat-8x32"),
         (["target", "gat-8x32", "--missing"], "gat: both the row 'gat-8x32' and --missing"),
     ],
-    ids=["peer", "graph", "malloc", "plot", "model", "conv", "target", "missing"],
+    ids=["peer", "graph", "malloc", "plot", "model", "conv", "inspect", "target", "missing"],
 )
 def test_what_cannot_be_measured_exits_with_2_in_one_sentence(capsys, arguments, sentence):
     assert main(["bench", *arguments]) == 2
