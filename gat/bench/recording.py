@@ -119,7 +119,8 @@ def memory(shape: dict[str, Any], name: str) -> dict[str, Any]:
     """Peak bytes of one pass, and of its records, over model, features and the sorted graph.
 
     A plain pass has been before, since sorting the graph may take more than the pass itself; what
-    the recorder keeps with the graph is part of the figure.
+    the recorder keeps with the graph is part of the figure. A copy that it makes after a wide layer
+    hides below the layer's own peak; channels of 1 show it.
     """
     _load_libraries()
     before = resident()

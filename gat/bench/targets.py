@@ -207,7 +207,7 @@ TARGETS: dict[str, Target] = {
         InspectShape(), "recording all attention of the paper's GAT on Cora", (Added(0.5),)
     ),
     "record-cora-dense": _recording(
-        InspectShape(dense=True), "the same on dense features, whose plain pass takes longer", ()
+        InspectShape(dense=True), "recording the paper's GAT on Cora with dense features", ()
     ),
     "record-memory": _recording(
         InspectShape(graph="arxiv-size", layers=1),
