@@ -33,14 +33,16 @@ void forward(const Call& call) {
     switch (H) {
       case 8:
         forward_by_edge<8, C0>(task, edges, target, source, rows, own);
+        if (call.weights) weights_by_edge<8>(task, edges, target, source, rows);
         break;
       case 4:
         forward_by_edge<4, C0>(task, edges, target, source, rows, own);
+        if (call.weights) weights_by_edge<4>(task, edges, target, source, rows);
         break;
       default:
         forward_rows<C0>(task, edges, score, rows, own);
+        if (call.weights) write_weights(task, edges, score, rows, own);
     }
-    if (call.weights) write_weights(task, edges, score, rows, scratch.of(thread));
   });
 }
 

@@ -186,6 +186,41 @@ struct Pulled {
   const A *__restrict z, *__restrict s, *__restrict weight, *__restrict kept, *__restrict delta;
 };
 
+// The weights after dropout, from the statistics of the forward pass; own, other as there.
+template <int H, class T>
+void weights_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own, Rows<T> other,
+                     Range rows) {
+  using A = Arithmetic<T>;
+  using Lanes = ByEdge<T, H>;
+  const Lanes by_edge(task);
+  const A scale = A(task.dropout.scale);
+  A z[Lanes::COUNT], s[Lanes::COUNT], kept[Lanes::COUNT], weight[LANES], w[Lanes::COUNT];
+  const A* stats = static_cast<const A*>(task.call.stats);
+  T* weights = static_cast<T*>(task.call.weights);
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    A mine[LANES], top[LANES], inverse[LANES];
+    Lanes::tile(own.data ? own[row] : nullptr, mine);
+    for (int l = 0; l < LANES; ++l) {
+      const A* stat = stats + (row * H + l % H) * 2;
+      top[l] = base_of(stat[0]);
+      inverse[l] = stat[1];
+    }
+    for_blocks(edges, row, true, [&](const Block& block) {
+      for (int k = 0; k < block.n; ++k) {
+        const T* from = other[block.col[k]];
+        for (int h = 0; h < H; ++h) z[k * H + h] = widen(from[h]);
+      }
+      by_edge.scores(block, mine, z, s);
+      by_edge.keep(block, kept);
+      for (int64_t at = 0; at < Lanes::filled(block.n); at += LANES)
+        weigh_lanes(s + at, top, inverse, kept + at, scale, weight, w + at);
+      for (int k = 0; k < block.n; ++k)
+        for (int h = 0; h < H; ++h)
+          narrow(w[k * H + h], weights[task.at(block.number[k], h)]);
+    });
+  }
+}
+
 // The weights' gradients become those of the sums z, which `moved` adds up.
 template <class A>
 inline void pull_lanes(const Pulled<A>& of, A scale, A slope, A* __restrict gradient,
