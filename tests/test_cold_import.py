@@ -27,6 +27,31 @@ def test_gat_imports_without_triton_ogb_and_matplotlib():
     assert said.strip() == "GATConv"
 
 
+def test_attention_is_recorded_and_measured_without_the_extras():
+    said = python("""
+import sys
+# What is None there can neither be imported nor found.
+sys.modules.update(dict.fromkeys(["matplotlib", "pyarrow", "pandas", "umap"]))
+import torch, gat
+from gat import inspection
+from gat.errors import MissingDependencyError
+from gat.inspection import pictures
+layer, x, edges = gat.nn.GATConv(2, 3), torch.ones(2, 2), torch.tensor([[0], [1]])
+with gat.record_attention(layer) as attention:
+    layer(x, edges)
+print(inspection.verdicts(inspection.measure(attention))[0].kind)
+for needs in (pictures.draw_entropy, lambda record: record.save("nowhere")):
+    try:
+        needs(attention["GATConv"])
+    except MissingDependencyError as error:
+        print(error)
+""")
+    kind, plot, arrow = said.splitlines()
+    assert kind == "uniform"
+    assert "graph-attention[plot]" in plot
+    assert "graph-attention[arrow]" in arrow
+
+
 def test_import_gat_alone_imports_no_torch():
     assert python("import sys, gat; print('torch' in sys.modules)").strip() == "False"
 
