@@ -399,9 +399,9 @@ for kind in ("deletion", "insertion"):
     print(f"of attention's lead over random, even weights have {of_even / lead:.0%} ({kind})")
 
 # %% [markdown]
-# Most of attention's lead over random is there without anything learned; what learning adds is
-# small, and on so few papers hard to tell from nothing. An order that asks the model,
-# `gradient_x_input`, does go further, so there was more to find.
+# Most of attention's lead over random is there without anything learned. What learning adds is
+# small, whether or not 100 papers tell it from nothing. An order that asks the model,
+# `gradient_x_input`, goes much further, so there was more to find.
 #
 # And where attention must choose, does the same test see it?
 
