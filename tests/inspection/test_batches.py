@@ -1,12 +1,14 @@
 """Records of mini-batches, put together under the whole graph's numbers."""
 
+import re
+
 import pytest
 import torch
 import torch_geometric.nn as pyg
 from torch_geometric.data import Data, HeteroData
 
 import gat
-from gat.errors import InputError
+from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from tests.graphs import GRAPHS
 from tests.inspection.networks import WIDTH
 
@@ -260,3 +262,109 @@ def test_the_whole_graphs_record_goes_to_disk_too(tmp_path):
     assert list(gat.inspection.load_attention(tmp_path / "b")) == ["GATConv"]
     assert len(expected.to_pandas(loops=False)) == data.num_edges
     assert expected.to_networkx().number_of_nodes() == data.num_nodes
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        ({"e_id": lambda ids: ids - 40}, IndexRangeError, r"e_id names number -\d+, outside"),
+        ({"e_id": lambda ids: ids + 99}, IndexRangeError, r"e_id names number \d+, outside"),
+        ({"n_id": lambda ids: ids - 99}, IndexRangeError, r"n_id names number -\d+, outside"),
+        ({"e_id": lambda ids: ids.float()}, ArgumentTypeError, "e_id is torch.float32 of shape"),
+        ({"n_id": lambda ids: ids > 0}, ArgumentTypeError, "n_id is torch.bool of shape"),
+        ({"n_id": lambda ids: ids[None]}, ArgumentTypeError, "expected whole numbers"),
+        ({"e_id": lambda ids: {CITES: ids}}, ArgumentTypeError, "e_id is a dict; expected int64"),
+    ],
+    ids=["negative_edge", "large_edge", "negative_node", "float", "mask", "two_rows", "dict"],
+)
+def test_numbers_that_are_none_of_the_whole_graph_are_refused(changed, error, said):
+    data = whole()
+    numbers = {"n_id": torch.arange(data.num_nodes), "e_id": torch.arange(data.num_edges)}
+    numbers |= {name: change(numbers[name]) for name, change in changed.items()}
+    with (
+        pytest.raises(error, match=said),
+        gat.record_attention(layer(pyg), full=data) as attention,
+    ):
+        attention.batch(**numbers)
+
+
+def test_an_isolated_node_beyond_the_edges_asks_for_data():
+    data = whole()
+    edge_index, nodes = data.edge_index, torch.tensor([int(data.edge_index.max()) + 1])
+    with (
+        pytest.raises(IndexRangeError, match="a Data or HeteroData"),
+        gat.record_attention(layer(pyg), full=edge_index) as attention,
+    ):
+        attention.batch(n_id=nodes, e_id=torch.empty(0, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("missing", ["n_id", "e_id"])
+@pytest.mark.filterwarnings("ignore:There exist node types")
+def test_a_type_without_numbers_is_named(missing):
+    full = {CITES: torch.tensor([[0, 1], [1, 2]]), WRITES: torch.tensor([[0, 1], [2, 0]])}
+    numbers = {
+        "n_id": {"paper": torch.arange(3), "author": torch.arange(2)},
+        "e_id": {CITES: torch.arange(2), WRITES: torch.arange(2)},
+    }
+    kind = {"n_id": "author", "e_id": WRITES}[missing]
+    numbers[missing][kind] = None
+    model = pyg.HeteroConv(
+        {kind: pyg.GATConv((WIDTH, WIDTH), 2, add_self_loops=False) for kind in full}
+    )
+    x = {"paper": torch.randn(3, WIDTH), "author": torch.randn(2, WIDTH)}
+    said = re.escape(f"the batch has no {missing} of type {kind!r}")
+    with gat.record_attention(model, full=full) as attention:
+        attention.batch(**numbers)
+        with pytest.raises(InputError, match=said):
+            model(x, full)
+    assert ("HeteroConv", WRITES) not in attention
+
+
+def test_a_refused_batch_leaves_a_record_of_nothing():
+    data, model = whole(), layer(pyg)
+    with gat.record_attention(model, full=data) as attention:
+        attention.batch(n_id=torch.arange(data.num_nodes), e_id=torch.arange(1))
+        with pytest.raises(InputError, match="these are not the 1 edges"):
+            model(data.x, data.edge_index)
+        record = attention["GATConv"]
+    assert record.num_edges == 0
+    assert record.coverage.unseen == data.num_nodes
+
+
+def test_batches_in_and_out_of_inference_mode_go_together():
+    data, model = whole(), layer(gat.nn)
+    with gat.record_attention(model, full=data) as attention:
+        with torch.inference_mode():
+            batch = batch_of(data, [0, 1])
+            attention.batch(batch)
+            model(batch.x, batch.edge_index)
+        batch = batch_of(data, list(range(data.num_nodes)))
+        attention.batch(batch)
+        model(batch.x, batch.edge_index)
+    torch.testing.assert_close(attention["GATConv"].weights, on_all(model, data).weights)
+
+
+@pytest.mark.filterwarnings("ignore:There exist type names", "ignore:The type")
+def test_to_hetero_gets_the_whole_graphs_edge_types_back():
+    full = HeteroData()
+    full["big-lab"].x, full["paper"].x = torch.randn(3, WIDTH), torch.randn(2, WIDTH)
+    kinds = [("big-lab", "rev__wrote", "paper"), ("paper", "wrote by", "big-lab")]
+    full[kinds[0]].edge_index = torch.tensor([[0, 2], [1, 0]])
+    full[kinds[1]].edge_index = torch.tensor([[1, 0], [0, 2]])
+
+    class One(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = pyg.GATConv((-1, -1), 2, add_self_loops=False)
+
+        def forward(self, x, edge_index):
+            return self.conv(x, edge_index)
+
+    model = pyg.to_hetero(One(), full.metadata())
+    with gat.record_attention(model, full=full) as attention:
+        attention.batch(
+            n_id={"big-lab": torch.arange(3), "paper": torch.arange(2)},
+            e_id={kind: torch.arange(2) for kind in kinds},
+        )
+        model(full.x_dict, full.edge_index_dict)
+    assert list(attention) == [("conv", kind) for kind in kinds]

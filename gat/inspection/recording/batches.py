@@ -5,18 +5,16 @@ batch are kept, of that with most of its edges, the first of equals: so they are
 model really used together.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data, HeteroData
 
 from gat.errors import InputError
-from gat.graph import Graph, read_edges
 from gat.inspection.record import AttentionRecord, EdgeType
+from gat.inspection.recording.numbering import numbers_of, whole_graph
 from gat.inspection.storing.spool import Spool, publish
 
 __all__ = ["Batches", "target_mask"]
@@ -27,7 +25,7 @@ class Batches:
     where rows go as they come, instead of into memory."""
 
     def __init__(self, full: Any, folder: Path | None = None) -> None:
-        self._edges, self._sizes = _whole(full)
+        self._edges, self._sizes = whole_graph(full)
         self.folder = folder
         self._tables: dict[Any, Table] = {}
         self._n_id: dict[str | None, Tensor] = {}
@@ -35,11 +33,16 @@ class Batches:
         self._number = -1
         self.pending = False
 
+    @property
+    def kinds(self) -> list[EdgeType | None]:
+        """The whole graph's edge types."""
+        return list(self._edges)
+
     def announce(self, batch: Any, n_id: Any, e_id: Any) -> None:
         """The numbers of the nodes and edges of the batch that comes next."""
-        hetero = None not in self._edges
-        self._n_id = _ids("n_id", batch, n_id, hetero)
-        self._e_id = _ids("e_id", batch, e_id, hetero)
+        counts = {kind: edges.size(1) for kind, edges in self._edges.items()}
+        self._n_id = numbers_of("n_id", batch, n_id, self._sizes)
+        self._e_id = numbers_of("e_id", batch, e_id, counts)
         self._number += 1
 
     def add(self, record: AttentionRecord, wanted: Tensor | None) -> None:
@@ -53,6 +56,9 @@ class Batches:
         if kind not in self._edges:
             known = ", ".join(map(str, self._edges))
             raise InputError(f"{record.name} is not of an edge type of the whole graph: {known}")
+        ends = (None, None) if kind is None else (kind[0], kind[2])
+        source, target = (_announced("n_id", self._n_id, end, record) for end in ends)
+        e_id = _announced("e_id", self._e_id, kind, record)
         key = record.layer, kind
         if key not in self._tables:
             spool = None
@@ -60,10 +66,7 @@ class Batches:
                 name = record.layer if kind is None else key
                 spool = Spool(self.folder, name, record.num_heads, record.weights.dtype)
             self._tables[key] = Table.of(record, self._edges[kind], self._size(record), spool)
-        ends = (None, None) if kind is None else (kind[0], kind[2])
-        source, target = (self._n_id[end] for end in ends)
-        table = self._tables[key]
-        table.add(self._number, record, source, target, self._e_id[kind], wanted)
+        self._tables[key].add(self._number, record, source, target, e_id, wanted)
         self.pending = True
 
     def records(self) -> list[AttentionRecord]:
@@ -192,7 +195,7 @@ class Table:
     def record(self) -> AttentionRecord:
         """All that was kept, in the order of the whole graph's edges."""
         target = self.edges[1 if self.first.flow == "source_to_target" else 0]
-        parts = []
+        parts = [(target[:0], self.loops[:0])]
         for number, e_id, weights in self.rows:
             kept = self.batch[target[e_id]] == number
             parts.append((e_id[kept], weights[kept]))
@@ -229,6 +232,16 @@ class Table:
         )
 
 
+def _announced(name: str, numbers: dict[Any, Tensor], kind: Any, record: AttentionRecord) -> Tensor:
+    if kind not in numbers:
+        known = ", ".join(map(repr, numbers)) or "none"
+        raise InputError(
+            f"{record.name} ran, and the batch has no {name} of type {kind!r}; announced were "
+            f"those of {known}. Give attention.batch the numbers of every type that a layer runs on"
+        )
+    return numbers[kind]
+
+
 def target_mask(wanted: Tensor, count: int) -> Tensor:
     """Numbers or a mask of targets as a mask, bool [count]."""
     if wanted.dtype == torch.bool:
@@ -243,54 +256,3 @@ def target_mask(wanted: Tensor, count: int) -> Tensor:
     return torch.zeros(count, dtype=torch.bool, device=wanted.device).index_fill(
         0, wanted.long().reshape(-1), True
     )
-
-
-def _whole(full: Any) -> tuple[dict[Any, Tensor], dict[Any, int]]:
-    """Edges [2, E] by edge type and node counts by node type of a whole graph; None is the type
-    in a homogeneous one."""
-    if isinstance(full, Data):
-        full, count = full.edge_index, full.num_nodes
-        return {None: _pair(full)}, {None: int(count)}
-    if isinstance(full, HeteroData):
-        edges: dict[Any, Tensor] = {kind: _pair(full[kind].edge_index) for kind in full.edge_types}
-        return edges, {kind: int(full[kind].num_nodes) for kind in full.node_types}
-    if isinstance(full, Mapping):
-        edges = {kind: _pair(pair) for kind, pair in full.items()}
-        return edges, _sizes(edges)
-    if isinstance(full, Graph):
-        return {None: full.edge_index}, {None: max(full.num_src, full.num_dst)}
-    read = read_edges(full)
-    return {None: torch.stack([read.source, read.target])}, {None: max(read.num_src, read.num_dst)}
-
-
-def _pair(edges: Any) -> Tensor:
-    read = read_edges(edges)
-    return torch.stack([read.source, read.target])
-
-
-def _sizes(edges: Mapping[Any, Tensor]) -> dict[Any, int]:
-    """Nodes of each type by the largest number among its edges."""
-    sizes: dict[Any, int] = {}
-    for kind, pair in edges.items():
-        for name, row in ((kind[0], pair[0]), (kind[2], pair[1])):
-            needed = int(row.max()) + 1 if row.numel() else 0
-            sizes[name] = max(sizes.get(name, 0), needed)
-    return sizes
-
-
-def _ids(name: str, batch: Any, given: Any, hetero: bool) -> dict[Any, Tensor]:
-    """n_id or e_id of a batch by type, as it was given or as PyG's loaders write it."""
-    if given is None and batch is not None:
-        if hetero:
-            stores = batch.node_stores if name == "n_id" else batch.edge_stores
-            given = {store._key: store[name] for store in stores if name in store}
-        else:
-            given = getattr(batch, name, None)
-    if given is None or (hetero and not given):
-        raise InputError(
-            f"the batch has no {name}; expected the whole graph's number of each of its "
-            f"{'nodes' if name == 'n_id' else 'edges'}, as PyG's loaders give it"
-        )
-    if not hetero:
-        given = {None: given}
-    return {kind: torch.as_tensor(ids) for kind, ids in given.items()}
