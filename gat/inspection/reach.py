@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.explain.algorithm import ExplainerAlgorithm
 from torch_geometric.nn import MessagePassing
 
-from gat.errors import IndexRangeError
+from gat.errors import IndexRangeError, InputError
 
 __all__ = ["names_kind", "start_nodes", "visited_edges"]
 
@@ -27,6 +27,11 @@ def start_nodes(
     predicted = [name for name, size in sizes.items() if size == target.size(0)] or list(sizes)
     chosen = torch.as_tensor(index, device=target.device).reshape(-1)
     if chosen.dtype == torch.bool:
+        if chosen.numel() != target.size(0):
+            raise InputError(
+                f"index is a mask of {chosen.numel()} nodes; expected {target.size(0)}, one for "
+                f"each row of the prediction"
+            )
         chosen = chosen.nonzero().squeeze(1)
     limit = max(sizes[name] for name in predicted)
     wrong = chosen[(chosen < 0) | (chosen >= limit)]

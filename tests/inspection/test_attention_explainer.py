@@ -519,3 +519,10 @@ def test_settings_that_attention_cannot_serve_are_refused():
             algorithm=AttentionExplainer(), explanation_type="model", node_mask_type="attributes",
             edge_mask_type="object", **options,
         )  # fmt: skip
+
+
+def test_a_mask_of_other_nodes_is_refused():
+    x, edge_index = graph()
+    explain = explainer(network("gat", "GATConv"), AttentionExplainer())
+    with pytest.raises(InputError, match=f"mask of 1 nodes; expected {x.size(0)}"):
+        explain(x, edge_index, index=torch.tensor([True]))
