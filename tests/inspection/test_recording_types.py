@@ -168,3 +168,32 @@ def test_a_list_of_nodes_says_of_which_type():
         gat.record_attention(layer, nodes=[0]),
     ):
         layer(features(), EDGES)
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = pyg.GATConv((WIDTH, WIDTH), 3, add_self_loops=False).double()
+
+    def forward(self, x, edge_index):
+        return self.inner(x, edge_index)
+
+
+@pytest.mark.filterwarnings("ignore:There exist node types")
+def test_a_layer_deeper_under_an_edge_type_has_that_type():
+    model = Typed(pyg.HeteroConv({CITES: Wrapped(), WRITES: Wrapped()}))
+    with gat.record_attention(model) as attention:
+        model(features(), EDGES)
+    assert list(attention) == [("conv.inner", CITES), ("conv.inner", WRITES)]
+    assert torch.equal(attention["conv.inner", WRITES].edge_index, EDGES[WRITES])
+
+
+@pytest.mark.filterwarnings("ignore:There exist node types")
+def test_one_layer_for_several_edge_types_is_refused():
+    layer = pyg.GATConv((WIDTH, WIDTH), 3, add_self_loops=False).double()
+    model = Typed(pyg.HeteroConv({CITES: layer, WRITES: layer}))
+    with (
+        pytest.raises(InputError, match="GATConv in 'conv' is one layer for 2 edge types"),
+        gat.record_attention(model),
+    ):
+        model(features(), EDGES)

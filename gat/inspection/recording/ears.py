@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.inspection.record import WHEN
+from gat.inspection.recording.hooks import Hook
 
 __all__ = [
     "KEYWORD",
@@ -106,9 +107,9 @@ class Ear(ABC):
         when the layer raises too, so that nothing stays behind: with result None."""
         handles = (
             self.layer.register_forward_hook(
-                after, prepend=True, with_kwargs=True, always_call=True
+                Hook(after), prepend=True, with_kwargs=True, always_call=True
             ),
-            self.layer.register_forward_pre_hook(before, with_kwargs=True),
+            self.layer.register_forward_pre_hook(Hook(before), with_kwargs=True),
         )
         for handle in handles:
             stack.callback(handle.remove)

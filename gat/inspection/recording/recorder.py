@@ -1,5 +1,6 @@
 """`record_attention`: the attention of a model's layers, taken down while the model runs."""
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,7 +16,11 @@ from gat.inspection.record import WHEN, Attention, AttentionRecord, EdgeType
 from gat.inspection.recording.alignment import aligned
 from gat.inspection.recording.batches import Batches, target_mask
 from gat.inspection.recording.ears import Heard
+from gat.inspection.recording.hooks import Hook
 from gat.inspection.recording.listening import attention_layers, listening
+from gat.inspection.recording.places import Place, places_of
+from gat.inspection.storing.attention_folder import AttentionFolder
+from gat.inspection.storing.mapped_file import arrow
 from gat.inspection.storing.saving import load_attention, save_attention
 
 __all__ = ["Recording", "record_attention"]
@@ -71,11 +76,19 @@ def record_attention(
     if when not in WHEN:
         raise InputError(f"when is {when!r}; expected 'before_dropout' or 'after_dropout'")
     chosen = _chosen_layers(model, layers)
-    recording = Recording(when, heads, nodes, full, folder)
+    batches = None if full is None else Batches(full, None if folder is None else Path(folder))
+    places = places_of(model, chosen, () if batches is None else batches.kinds)
+    _check_heads(heads, places)
+    recording = Recording(when, places, heads, nodes, batches, folder)
     with ExitStack() as stack:
+        if folder is not None:
+            # What cannot be written to is refused before the model runs, and stays ours till then.
+            arrow()
+            stack.enter_context(AttentionFolder(folder))
         stack.enter_context(listening(chosen, when, recording._hear))
-        stack.callback(model.register_forward_pre_hook(recording._begin).remove)
-        stack.callback(model.register_forward_hook(recording._end, always_call=True).remove)
+        stack.callback(model.register_forward_pre_hook(Hook(recording._begin)).remove)
+        ending = model.register_forward_hook(Hook(recording._end), always_call=True)
+        stack.callback(ending.remove)
         stack.push(recording._close)
         yield recording
     if not len(recording):
@@ -88,14 +101,23 @@ def record_attention(
 class Recording(Attention):
     """What `record_attention` fills: the `Attention` of what ran so far."""
 
-    def __init__(self, when: str, heads: Heads, nodes: Nodes, full: Any, folder: Any) -> None:
+    def __init__(
+        self,
+        when: str,
+        places: dict[str, Place],
+        heads: Heads,
+        nodes: Nodes,
+        batches: Batches | None,
+        folder: str | Path | None,
+    ) -> None:
         super().__init__()
-        self._when, self._heads, self._nodes = when, heads, nodes
+        self._when, self._places, self._heads, self._nodes = when, places, heads, nodes
+        self._batches = batches
         self._folder = None if folder is None else Path(folder)
-        self._batches = None if full is None else Batches(full, self._folder)
-        # How often each layer ran in this forward pass, and how many passes are running.
+        # How often each layer ran in this forward pass, and how many passes are running, where.
         self._calls: dict[Any, int] = {}
         self._depth = 0
+        self._thread = 0
 
     def batch(self, batch: Any = None, *, n_id: Any = None, e_id: Any = None) -> None:
         """Say which nodes and edges of the whole graph the next forward pass runs on.
@@ -134,9 +156,18 @@ class Recording(Attention):
             self._put(record)
 
     def _begin(self, *_: Any) -> None:
-        if self._depth == 0:
-            self._calls.clear()
         self._depth += 1
+        if self._depth == 1:
+            self._thread = threading.get_ident()
+            self._calls.clear()
+            if self._batches is None:
+                # What ran in the pass before may not run in this one.
+                self._records.clear()
+        elif self._thread != threading.get_ident():
+            raise InputError(
+                "a second thread runs the model while it is being recorded, and whose attention is "
+                "whose could not be told; run one after the other"
+            )
 
     def _end(self, *_: Any) -> None:
         self._depth -= 1
@@ -153,9 +184,16 @@ class Recording(Attention):
             save_attention(self, self._folder)
             self._put_all(load_attention(self._folder).values())
 
-    @torch.no_grad()
     def _hear(self, heard: Heard) -> None:
-        layer, edge_type = _place(heard)
+        # A checkpoint runs layers once more in the backward pass, which was heard before.
+        if torch._C._current_graph_task_id() == -1:
+            # What is made here outlives the caller's inference mode.
+            with torch.inference_mode(False), torch.no_grad():
+                self._take(heard)
+
+    def _take(self, heard: Heard) -> None:
+        layer, edge_type = self._places[heard.path]
+        edge_type = edge_type if heard.kind is None else heard.kind
         name = self._numbered(layer, edge_type)
         record = aligned(heard, name, edge_type, self._when)
         record = _with_heads(record, self._heads, layer)
@@ -196,22 +234,20 @@ def _chosen_layers(model: nn.Module, names: Iterable[str] | None) -> dict[str, n
     return {path: module for path, module in found.items() if path in chosen}
 
 
-def _place(heard: Heard) -> tuple[str, EdgeType | None]:
-    """The layer's name and edge type; of a layer in a HeteroConv, or a model made by to_hetero,
-    the name of what holds one such layer for each edge type."""
-    path = plain_name(heard.path)
-    whole = path or type(heard.module).__name__
-    if heard.kind is not None:
-        return whole, heard.kind
-    outer, _, last = path.rpartition(".")
-    if last.startswith("<") and last.endswith(">"):
-        parts = last[1:-1].replace("#", ".").split("___")
-        outer = outer.removesuffix("convs").removesuffix(".")
-    else:
-        parts = last.split("__")
-    if len(parts) == 3 and all(parts):
-        return outer or "HeteroConv", (parts[0], parts[1], parts[2])
-    return whole, None
+def _check_heads(heads: Heads, places: dict[str, Place]) -> None:
+    """Refuse heads that are no list of numbers, and those of layers that are not recorded."""
+    lists = list(heads.values()) if isinstance(heads, Mapping) else [heads]
+    for wanted in lists:
+        if wanted is not None and not isinstance(wanted, Iterable):
+            raise ArgumentTypeError(
+                f"heads is {wanted!r}; expected a list of numbers: [{wanted!r}]"
+            )
+    known = list(dict.fromkeys(name for name, _ in places.values()))
+    unknown = [name for name in heads if name not in known] if isinstance(heads, Mapping) else []
+    if unknown:
+        raise InputError(
+            f"heads names layer {unknown[0]!r}; recorded are {', '.join(map(repr, known))}"
+        )
 
 
 def _with_heads(record: AttentionRecord, heads: Heads, layer: str) -> AttentionRecord:
@@ -238,7 +274,12 @@ def _with_heads(record: AttentionRecord, heads: Heads, layer: str) -> AttentionR
 def _wanted(record: AttentionRecord, nodes: Nodes) -> Tensor | None:
     """The targets asked for, as they came: numbers or a mask; None for all."""
     if isinstance(nodes, Mapping):
-        nodes = nodes.get(record.edge_type[2]) if record.edge_type is not None else None
+        if record.edge_type is None:
+            raise InputError(
+                f"nodes is given by node type, and {record.name} has targets of one type alone; "
+                f"give the list itself"
+            )
+        nodes = nodes.get(record.edge_type[2])
     elif nodes is not None and record.edge_type is not None:
         raise InputError(
             f"nodes does not say of which type they are; {record.name} has targets of several: "

@@ -16,6 +16,7 @@ from torch_geometric.nn import MessagePassing
 from gat.inspection.interventions.hooked import CHANGED_WEIGHTS
 from gat.inspection.record import WHEN
 from gat.inspection.recording.ears import AskingEar, Drops, Ear, Heard, OwnEar, counts, pygs_name
+from gat.inspection.recording.hooks import Hook
 from gat.nn.pyg import DropIn
 
 __all__ = ["ear_for", "tells_without_asking"]
@@ -52,7 +53,7 @@ class SilentEar(Ear):
         self.edges: list[Any] = []
         self.arguments_of: list[dict[str, Any]] = []
         self.on_call(stack, self.before, self.after)
-        handle = self.layer.register_propagate_forward_pre_hook(self.note_edges)
+        handle = self.layer.register_propagate_forward_pre_hook(Hook(self.note_edges))
         stack.callback(handle.remove)
 
     def before(self, layer: nn.Module, args: Any, kwargs: Any) -> None:
@@ -116,7 +117,8 @@ class MessageEar(SilentEar):
 
     def enter(self, stack: ExitStack) -> None:
         super().enter(stack)
-        stack.callback(self.layer.register_message_forward_hook(self.on_message).remove)
+        handle = self.layer.register_message_forward_hook(Hook(self.on_message))
+        stack.callback(handle.remove)
 
     def on_message(self, layer: Any, inputs: Any, output: Tensor) -> None:
         changed = vars(layer).get(CHANGED_WEIGHTS)
