@@ -14,6 +14,8 @@ from tests.inspection.networks import WIDTH
 
 CITES, WRITES = ("paper", "cites", "paper"), ("author", "writes", "paper")
 
+EVERY = torch.tensor([[0, 1, 2], [1, 2, 0]])
+
 
 def whole(graph="random"):
     edge_index, num_src, _ = GRAPHS[graph]
@@ -320,15 +322,20 @@ def test_a_type_without_numbers_is_named(missing):
     assert ("HeteroConv", WRITES) not in attention
 
 
-def test_a_refused_batch_leaves_a_record_of_nothing():
-    data, model = whole(), layer(pyg)
-    with gat.record_attention(model, full=data) as attention:
-        attention.batch(n_id=torch.arange(data.num_nodes), e_id=torch.arange(1))
-        with pytest.raises(InputError, match="these are not the 1 edges"):
-            model(data.x, data.edge_index)
-        record = attention["GATConv"]
-    assert record.num_edges == 0
-    assert record.coverage.unseen == data.num_nodes
+def test_a_layer_whose_batch_was_refused_has_a_record_of_nothing():
+    edges = {CITES: torch.tensor([[0, 1], [1, 2]]), ("paper", "quotes", "paper"): EVERY}
+    model = pyg.HeteroConv({kind: pyg.GATConv(WIDTH, 2) for kind in edges})
+    quotes = list(edges)[1]
+    with gat.record_attention(model, full=edges) as attention:
+        attention.batch(
+            n_id={"paper": torch.arange(3)},
+            e_id={CITES: torch.arange(2), quotes: torch.tensor([1, 0, 2])},
+        )
+        with pytest.raises(InputError, match="these are not the 3 edges"):
+            model({"paper": torch.randn(3, WIDTH)}, edges)
+    assert attention["HeteroConv", CITES].coverage.complete == 3
+    assert attention["HeteroConv", quotes].num_edges == 0
+    assert attention["HeteroConv", quotes].coverage.unseen == 3
 
 
 def test_batches_in_and_out_of_inference_mode_go_together():
