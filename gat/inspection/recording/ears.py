@@ -1,10 +1,6 @@
-"""How a layer is made to tell its attention: by kind of layer, all through hooks that come off.
+"""What an ear is: the hooks of one layer that make it tell its attention, and what it tells.
 
-- Ours are asked for their graph and weights by `gat.nn.pyg.DropIn`'s own door.
-- Layers that take ``return_attention_weights`` are asked by it, and what it adds to the result is
-  taken off again before anybody else sees it. Whether these are the weights before or after dropout
-  differs from layer to layer, so the calls of dropout are watched: they name both.
-- PyG's layers without that keyword are heard by `silent_ears.py`.
+An ear for each kind of layer stands in `asking_ears.py` and `silent_ears.py`.
 """
 
 import inspect
@@ -22,29 +18,21 @@ from torch.overrides import TorchFunctionMode
 
 from gat.errors import InputError
 from gat.graph import Graph
-from gat.inspection.record import WHEN
 from gat.inspection.recording.hooks import Hook
 
 __all__ = [
     "KEYWORD",
-    "AskingEar",
     "Drops",
     "Ear",
     "Ends",
     "Heard",
-    "OwnEar",
     "counts",
+    "kind_of",
     "pygs_name",
     "signature_of",
 ]
 
 KEYWORD = "return_attention_weights"
-# What a call says of itself whose layer runs through PyG's code.
-PYGS_WAY = object()
-# PyG's layers that return the tuple for any bool, and be it False.
-FOR_ANY_BOOL = ("TransformerConv", "RGATConv", "FAConv")
-
-
 # How many sources and targets there are, as far as it is known.
 Ends = tuple[int | None, int | None]
 
@@ -126,7 +114,7 @@ class Ear(ABC):
         weights = _plain(pair[1])
         if edges is None or weights is None or (isinstance(edges, Tensor) and edges.dim() != 2):
             raise InputError(
-                f"{self.name} returned its attention as {_kind(attention)}; expected (edges "
+                f"{self.name} returned its attention as {kind_of(attention)}; expected (edges "
                 f"[2, E], weights [E, heads]). A sparse matrix has no order that the weights "
                 f"could be told by: give the model an edge_index"
             )
@@ -155,143 +143,6 @@ class Drops(TorchFunctionMode):
         return result
 
 
-class AskingEar(Ear):
-    """A layer that takes the keyword."""
-
-    def enter(self, stack: ExitStack) -> None:
-        self.calls: list[tuple[bool, Drops]] = []
-        self.on_call(stack, self.before, self.after)
-
-    def before(self, layer: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        bound = self.arguments(args, kwargs)
-        drops = Drops()
-        asked = bound.arguments.get(KEYWORD)
-        returns = isinstance(asked, bool) and pygs_name(layer) in FOR_ANY_BOOL
-        self.calls.append((bool(asked) or returns, drops))
-        bound.arguments[KEYWORD] = True
-        drops.__enter__()
-        return bound.args, bound.kwargs
-
-    def after(self, layer: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
-        if not self.calls:  # a hook before ours raised
-            return None
-        asked, drops = self.calls.pop()
-        drops.__exit__(None, None, None)
-        if result is None:
-            return None
-        out, attention = _take_apart(self.name, result)
-        self.hear(self.arguments(args, kwargs).arguments, attention, drops)
-        return result if asked else out
-
-    def hear(self, arguments: dict[str, Any], attention: Any, drops: "Drops | None" = None) -> None:
-        """Report the attention of a call, for each edge type if it is a dict of them."""
-        if isinstance(attention, dict):
-            for kind, pair in attention.items():
-                given = _of_key(arguments, kind)
-                ends = counts([_of_key(arguments, kind[0]), _of_key(arguments, kind[2])])
-                self.report(given, self.asked_for(pair, drops), kind, ends)
-        else:
-            ends = counts(arguments.get("x"), arguments.get("size"))
-            given = arguments.get("edge_index")
-            self.report(given, self.asked_for(attention, drops), None, ends)
-
-    def asked_for(self, attention: Any, drops: "Drops | None") -> Any:
-        """(edges, weights) with the weights before or after dropout, as ``when`` says."""
-        if drops is None or not isinstance(attention, tuple) or len(attention) != 2:
-            return attention
-        edges, weights = attention
-        for pair in drops.pairs:
-            if any(weights is one for one in pair):
-                return edges, pair[WHEN.index(self.when)]
-        return attention
-
-
-class OwnEar(AskingEar):
-    """One of our layers.
-
-    Where the layer's own run cannot tell (the caller wants the weights returned, or the dropped
-    weights are not those asked for), a twin with the same parameters runs after it, from the same
-    random numbers.
-    """
-
-    def enter(self, stack: ExitStack) -> None:
-        self.states: list[Any] = []
-        # A block that is left in the middle of a call leaves nothing behind.
-        stack.callback(self.layer.__dict__.pop, "_recorded", None)
-        self.calls = []
-        self.on_call(stack, self.before, self.after)
-
-    def before(self, layer: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        bound = self.arguments(args, kwargs)
-        if _goes_pygs_way(layer, bound.arguments):
-            self.states.append(PYGS_WAY)
-            return super().before(layer, args, kwargs)
-        if self.needs_twin(bound.arguments.get(KEYWORD)):
-            self.states.append(RandomState.now())
-            return args, kwargs
-        self.states.append(None)
-        layer.__dict__["_recorded"] = self.when
-        bound.arguments[KEYWORD] = True
-        return bound.args, bound.kwargs
-
-    def after(self, layer: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
-        if not self.states:  # a hook before ours raised
-            return None
-        state = self.states.pop()
-        if state is PYGS_WAY:
-            return super().after(layer, args, kwargs, result)
-        layer.__dict__.pop("_recorded", None)
-        if result is None:
-            return None
-        arguments = self.arguments(args, kwargs).arguments
-        if state is None:
-            out, attention = _take_apart(self.name, result)
-        else:
-            out, attention = result, self.from_twin(state, args, kwargs)
-        self.hear(arguments, attention)
-        return out
-
-    def needs_twin(self, asked: Any) -> bool:
-        dropped = self.layer.training and getattr(self.layer, "dropout", 0) > 0
-        returned = self.layer.returned_weights
-        # Layers that return the weights before dropout have both at hand.
-        unknown = dropped and self.when == "before_dropout" and returned == "after_dropout"
-        return isinstance(asked, bool) or unknown
-
-    def from_twin(self, state: "RandomState", args: Any, kwargs: Any) -> Any:
-        """(graph, weights) of the same call without dropout, or with the same dropout."""
-        twin = object.__new__(type(self.layer))
-        twin.__dict__.update(self.layer.__dict__, _recorded=self.when)
-        if self.when == "before_dropout":
-            # The twin's own flag: what it holds, say a normaliser that draws noise, keeps its own.
-            twin.training = False
-        bound = self.arguments(args, kwargs)
-        bound.arguments[KEYWORD] = True
-        with torch.no_grad(), state.again():
-            return _take_apart(self.name, twin.forward(*bound.args, **bound.kwargs))[1]
-
-
-@dataclass(frozen=True)
-class RandomState:
-    """Where torch's random numbers stand, to draw the same ones again."""
-
-    cpu: Tensor
-    cuda: list[Tensor]
-
-    @classmethod
-    def now(cls) -> "RandomState":
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        return cls(torch.get_rng_state(), cuda)
-
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        with torch.random.fork_rng(range(len(self.cuda))):
-            torch.set_rng_state(self.cpu)
-            if self.cuda:
-                torch.cuda.set_rng_state_all(self.cuda)
-            yield
-
-
 # Looked up for each class once: asking Python anew takes longer than a small layer runs.
 _SIGNATURES: WeakKeyDictionary[type, inspect.Signature | None] = WeakKeyDictionary()
 
@@ -314,33 +165,12 @@ def _signature(forward: Any) -> inspect.Signature | None:
         return None
 
 
-def _goes_pygs_way(layer: Any, arguments: dict[str, Any]) -> bool:
-    given = arguments.get("edge_index_dict", {"": arguments.get("edge_index")})
-    return any(layer._why_pygs_way(edges) for edges in given.values())
-
-
-def _of_key(arguments: dict[str, Any], key: Any) -> Any:
-    """What the first dict among a call's arguments that knows ``key`` holds there."""
-    holding = (one for one in arguments.values() if isinstance(one, dict) and key in one)
-    return next(holding, {}).get(key)
-
-
 def pygs_name(module: nn.Module) -> str:
     """The name of the class of PyG's that a layer is, or is derived from."""
     for kind in type(module).__mro__:
         if kind.__module__.startswith("torch_geometric.nn.conv."):
             return kind.__name__
     return ""
-
-
-def _take_apart(name: str, result: Any) -> tuple[Any, Any]:
-    if not isinstance(result, tuple) or len(result) < 2:
-        raise InputError(
-            f"{name} was called with {KEYWORD}=True and returned {_kind(result)}; expected its "
-            f"output and then (edges, weights)"
-        )
-    *out, attention = result
-    return out[0] if len(out) == 1 else tuple(out), attention
 
 
 def counts(x: Any, size: Any = None) -> Ends:
@@ -366,9 +196,9 @@ def _plain(part: Any) -> Tensor | None:
     return part.as_tensor() if hasattr(part, "as_tensor") else part
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     if isinstance(value, tuple):
-        return f"({', '.join(map(_kind, value))})"
+        return f"({', '.join(map(kind_of, value))})"
     if isinstance(value, Tensor):
         return f"a tensor {list(value.shape)} of layout {value.layout}"
     return f"a {type(value).__name__}"

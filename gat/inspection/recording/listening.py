@@ -1,6 +1,6 @@
 """Hearing the attention of a model's layers while it runs, without the model noticing.
 
-How each kind of layer is made to tell: `ears.py` and `silent_ears.py`.
+How each kind of layer is made to tell: `asking_ears.py` and `silent_ears.py`.
 """
 
 from collections.abc import Callable, Iterator

@@ -70,8 +70,9 @@ def record_attention(
     when the block ends, for `load_attention` too. Rows of batches then stand in the order in which
     they came, which ``edge_id`` tells.
 
-    Raises InputError for a model without attention layers, names that it has not, and at the end
-    of the block if no layer ran.
+    Raises InputError for a model without attention layers, names that it has not, one layer that
+    serves several edge types, a second thread that runs the model meanwhile, a folder that holds
+    other things, and at the end of the block if no layer ran.
     """
     if when not in WHEN:
         raise InputError(f"when is {when!r}; expected 'before_dropout' or 'after_dropout'")

@@ -15,7 +15,8 @@ from torch_geometric.nn import MessagePassing
 
 from gat.inspection.interventions.hooked import CHANGED_WEIGHTS
 from gat.inspection.record import WHEN
-from gat.inspection.recording.ears import AskingEar, Drops, Ear, Heard, OwnEar, counts, pygs_name
+from gat.inspection.recording.asking_ears import AskingEar, OwnEar
+from gat.inspection.recording.ears import Drops, Ear, Heard, counts, pygs_name
 from gat.inspection.recording.hooks import Hook
 from gat.nn.pyg import DropIn
 
