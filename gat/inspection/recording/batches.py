@@ -15,9 +15,10 @@ from torch import Tensor
 from gat.errors import InputError
 from gat.inspection.record import AttentionRecord, EdgeType
 from gat.inspection.recording.numbering import numbers_of, whole_graph
+from gat.inspection.recording.restricting import target_mask
 from gat.inspection.storing.spool import Spool, publish
 
-__all__ = ["Batches", "target_mask"]
+__all__ = ["Batches"]
 
 
 class Batches:
@@ -240,19 +241,3 @@ def _announced(name: str, numbers: dict[Any, Tensor], kind: Any, record: Attenti
             f"those of {known}. Give attention.batch the numbers of every type that a layer runs on"
         )
     return numbers[kind]
-
-
-def target_mask(wanted: Tensor, count: int) -> Tensor:
-    """Numbers or a mask of targets as a mask, bool [count]."""
-    if wanted.dtype == torch.bool:
-        if wanted.shape != (count,):
-            raise InputError(
-                f"nodes is a mask of shape {list(wanted.shape)}; expected [{count}], one for each "
-                f"target node"
-            )
-        return wanted
-    if wanted.numel() and not 0 <= int(wanted.min()) <= int(wanted.max()) < count:
-        raise InputError(f"nodes names a node outside [0, {count})")
-    return torch.zeros(count, dtype=torch.bool, device=wanted.device).index_fill(
-        0, wanted.long().reshape(-1), True
-    )

@@ -1,32 +1,36 @@
 """`record_attention`: the attention of a model's layers, taken down while the model runs."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gat.errors import ArgumentTypeError, InputError
 from gat.inspection.compiled import plain_name
 from gat.inspection.record import WHEN, Attention, AttentionRecord, EdgeType
 from gat.inspection.recording.alignment import aligned
-from gat.inspection.recording.batches import Batches, target_mask
+from gat.inspection.recording.batches import Batches
 from gat.inspection.recording.ears import Heard
 from gat.inspection.recording.hooks import Hook
 from gat.inspection.recording.listening import attention_layers, listening
 from gat.inspection.recording.places import Place, places_of
+from gat.inspection.recording.restricting import (
+    Heads,
+    Nodes,
+    check_heads,
+    wanted_targets,
+    with_heads,
+    with_targets,
+)
 from gat.inspection.storing.attention_folder import AttentionFolder
 from gat.inspection.storing.mapped_file import arrow
 from gat.inspection.storing.saving import load_attention, save_attention
 
 __all__ = ["Recording", "record_attention"]
-
-Heads = Sequence[int] | Mapping[str, Sequence[int]] | None
-Nodes = Tensor | Sequence[int] | Mapping[str, Any] | None
 
 
 @contextmanager
@@ -79,7 +83,7 @@ def record_attention(
     chosen = _chosen_layers(model, layers)
     batches = None if full is None else Batches(full, None if folder is None else Path(folder))
     places = places_of(model, chosen, () if batches is None else batches.kinds)
-    _check_heads(heads, places)
+    check_heads(heads, places)
     recording = Recording(when, places, heads, nodes, batches, folder)
     with ExitStack() as stack:
         if folder is not None:
@@ -197,11 +201,11 @@ class Recording(Attention):
         edge_type = edge_type if heard.kind is None else heard.kind
         name = self._numbered(layer, edge_type)
         record = aligned(heard, name, edge_type, self._when)
-        record = _with_heads(record, self._heads, layer)
+        record = with_heads(record, self._heads, layer)
         if self._batches is not None:
-            self._batches.add(record, _wanted(record, self._nodes))
+            self._batches.add(record, wanted_targets(record, self._nodes))
         else:
-            self._put(_with_nodes(record, _wanted(record, self._nodes)))
+            self._put(with_targets(record, wanted_targets(record, self._nodes)))
 
     def _numbered(self, layer: str, edge_type: EdgeType | None) -> str:
         """The layer's name, with the number of its call from the second on in one pass."""
@@ -233,75 +237,3 @@ def _chosen_layers(model: nn.Module, names: Iterable[str] | None) -> dict[str, n
             )
         chosen |= fitting
     return {path: module for path, module in found.items() if path in chosen}
-
-
-def _check_heads(heads: Heads, places: dict[str, Place]) -> None:
-    """Refuse heads that are no list of numbers, and those of layers that are not recorded."""
-    lists = list(heads.values()) if isinstance(heads, Mapping) else [heads]
-    for wanted in lists:
-        if wanted is not None and not isinstance(wanted, Iterable):
-            raise ArgumentTypeError(
-                f"heads is {wanted!r}; expected a list of numbers: [{wanted!r}]"
-            )
-    known = list(dict.fromkeys(name for name, _ in places.values()))
-    unknown = [name for name in heads if name not in known] if isinstance(heads, Mapping) else []
-    if unknown:
-        raise InputError(
-            f"heads names layer {unknown[0]!r}; recorded are {', '.join(map(repr, known))}"
-        )
-
-
-def _with_heads(record: AttentionRecord, heads: Heads, layer: str) -> AttentionRecord:
-    """The record of the heads asked for alone."""
-    if isinstance(heads, Mapping):
-        heads = heads.get(layer)
-        wanted = None if heads is None else list(heads)
-        known = wanted
-    else:
-        wanted = None if heads is None else list(heads)
-        # Of one list for all layers a layer with fewer heads keeps those it has.
-        known = None if wanted is None else [h for h in wanted if h < record.num_heads]
-    if known is None:
-        return record
-    if not known or not all(0 <= head < record.num_heads for head in known):
-        raise InputError(
-            f"heads names {wanted} for {record.name}, which has {record.num_heads}; expected "
-            f"numbers in [0, {record.num_heads}). Give heads by layer: {{'{layer}': [0]}}"
-        )
-    weights, loops = record.weights[:, known], record.loops[:, known]
-    return record._with(weights=weights, loops=loops, heads=tuple(known))
-
-
-def _wanted(record: AttentionRecord, nodes: Nodes) -> Tensor | None:
-    """The targets asked for, as they came: numbers or a mask; None for all."""
-    if isinstance(nodes, Mapping):
-        if record.edge_type is None:
-            raise InputError(
-                f"nodes is given by node type, and {record.name} has targets of one type alone; "
-                f"give the list itself"
-            )
-        nodes = nodes.get(record.edge_type[2])
-    elif nodes is not None and record.edge_type is not None:
-        raise InputError(
-            f"nodes does not say of which type they are; {record.name} has targets of several: "
-            f"give nodes by node type: {{{record.edge_type[2]!r}: [...]}}"
-        )
-    if nodes is None:
-        return None
-    return torch.as_tensor(nodes, device=record.weights.device)
-
-
-def _with_nodes(record: AttentionRecord, wanted: Tensor | None) -> AttentionRecord:
-    """The record of the edges that enter the targets asked for alone."""
-    if wanted is None:
-        return record
-    seen = target_mask(wanted, record.num_dst)
-    rows = seen[record.target].nonzero().squeeze(1)
-    return replace(
-        record,
-        edge_index=record.edge_index[:, rows],
-        weights=record.weights[rows],
-        loops=record.loops * seen.unsqueeze(1),
-        edge_id=rows,
-        seen=seen,
-    )
