@@ -184,3 +184,36 @@ def test_what_is_recorded_inside_an_intervention_can_be_frozen_later():
         expected = layer(x, EDGES)
         record = record_of(layer, x)
     torch.testing.assert_close(with_frozen(layer, record, x), expected)
+
+
+@pytest.mark.parametrize("library", [gat.nn, pyg], ids=["gat", "pyg"])
+def test_a_model_that_is_itself_a_layer(library):
+    layer, x = library.GATConv(6, 3, heads=2), features()
+    with gat.record_attention(layer) as attention:
+        out = layer(x, EDGES)
+    with freeze_attention(layer, attention):
+        torch.testing.assert_close(layer(x, EDGES), out)
+
+
+@pytest.mark.parametrize("library", [gat.nn, pyg], ids=["gat", "pyg"])
+def test_a_model_that_is_itself_a_hetero_conv(library):
+    kinds = [("a", "to", "a"), ("a", "near", "a")]
+    convs = {kind: library.GATConv(6, 3, heads=2) for kind in kinds}
+    model, given = library.HeteroConv(convs), dict.fromkeys(kinds, EDGES)
+    x = features()
+    with gat.record_attention(model) as attention:
+        out = model({"a": x}, given)["a"]
+    with freeze_attention(model, attention):
+        torch.testing.assert_close(model({"a": x}, given)["a"], out)
+
+
+def test_an_edge_that_the_record_of_a_node_lacks_is_refused():
+    model, x = Network(), features()
+    with gat.record_attention(model, nodes=[1]) as attention:
+        model(x, EDGES)
+    elsewhere = torch.cat([EDGES, torch.tensor([[2], [0]])], dim=1)
+    there = torch.cat([EDGES, torch.tensor([[2], [1]])], dim=1)
+    with freeze_attention(model, attention):
+        model(x, elsewhere)
+        with pytest.raises(InputError, match="attends over an edge from 2 to 1, and the record"):
+            model(x, there)

@@ -29,7 +29,7 @@ def records_by_layer(
         return {path: [attention] for path in layers}
     found: dict[str, list[AttentionRecord]] = {}
     for record in in_order(attention):
-        path = next((path for path in layers if _is_of(record, path)), None)
+        path = next((path for path, one in layers.items() if _is_of(record, path, one)), None)
         if path is not None:
             found.setdefault(path, []).append(record)
         elif not chosen:
@@ -43,12 +43,13 @@ def records_by_layer(
     return found
 
 
-def _is_of(record: AttentionRecord, path: str) -> bool:
+def _is_of(record: AttentionRecord, path: str, layer: nn.Module) -> bool:
     """Whether a record is of that layer, be it of a later call of it or of its edge type."""
     name = record.layer.partition("#")[0]
-    if name == path:
+    # A model that is itself a layer, or a HeteroConv, is recorded by the name of its class.
+    if name in (path, path or type(layer).__name__):
         return True
-    inside = path.startswith(f"{name}.") if name else True
+    inside = path.startswith((f"{name}.", "convs.") if name == "HeteroConv" else f"{name}.")
     return record.edge_type is not None and inside and names_kind(path, record.edge_type)
 
 
@@ -124,11 +125,26 @@ class Frozen:
         if record.edge_id is not None:
             ends = _spread(ends + 1, record.edge_id.to(graph.device), count) - 1
         listed = weighing.listed(ends, none)
-        if not bool(((listed == graph.edge_index.t()) | (listed < 0)).all()):
+        fits = (listed == graph.edge_index.t()).all(1) | (listed[:, 0] < 0)
+        if not bool(fits.all()):
             raise InputError(
                 f"the record of {record.name!r} has as many edges as {self.name} attends over, but "
                 f"others, or in another order; record the attention on the edges the model is "
                 f"called with"
+            )
+        if record.edge_id is not None and record.seen is not None:
+            self._check_seen(record.seen.to(graph.device), listed[:, 0] < 0, weighing)
+
+    def _check_seen(self, seen: Tensor, unknown: Tensor, weighing: Weighing) -> None:
+        """Refuse edges that enter a recorded node and are not in its record."""
+        graph = weighing.graph
+        unknown = unknown if graph.origin is None else unknown & (graph.origin >= 0)
+        rows = (unknown & seen[graph.edge_index[1]]).nonzero()
+        if rows.numel():
+            source, node = graph.edge_index[:, int(rows[0])].tolist()
+            raise InputError(
+                f"{self.name} attends over an edge from {source} to {node}, and the record of "
+                f"node {node} has none; record the attention on the edges the model is called with"
             )
 
 
