@@ -116,10 +116,28 @@ class Weighing:
             scores = scores.masked_fill(self.masked, -torch.inf)
         return self._softmax(scores)
 
+    @property
+    def as_given(self) -> bool:
+        """Whether the caller's edges are those listed: of a Graph that was given with loops these
+        are edges like others, as `gat.record_attention` has it."""
+        return self.graph.origin is None or self.edge_index is self.graph
+
+    @property
+    def num_caller_edges(self) -> int:
+        """E_caller."""
+        return self.graph.num_edges if self.as_given else self.graph.num_caller_edges
+
+    def to_caller(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Listed rows [E, .] as those of the caller's edges [E_caller, .] and of the loops the
+        layer added [num_dst, .]."""
+        if self.as_given:
+            return values, values.new_zeros((self.graph.num_dst, *values.shape[1:]))
+        return self.graph.to_caller(values), self.graph.added_loops(values)
+
     def listed(self, own: Tensor, loops: Tensor) -> Tensor:
-        """Rows for the caller's edges [E_caller, .] and for added loops [num_dst, .], listed."""
+        """Rows of `to_caller` listed again."""
         graph = self.graph
-        if graph.origin is None:
+        if self.as_given:
             return own
         rows = torch.cat([own, own.new_zeros((1, *own.shape[1:]))])[graph.origin]
         nodes = graph.edge_index[1].clamp(max=max(loops.size(0) - 1, 0))
@@ -133,7 +151,7 @@ class Weighing:
             given = given.as_tensor()
         if isinstance(given, Tensor) and given.layout is torch.strided:
             return given
-        edges = self.graph.to_caller(self.graph.edge_index.t()).t()
+        edges = self.to_caller(self.graph.edge_index.t())[0].t()
         return edges if self.flow == "source_to_target" else edges.flip(0)
 
     def _worked_out(self) -> Tensor:

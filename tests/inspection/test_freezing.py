@@ -8,7 +8,12 @@ import torch_geometric.nn as pyg
 
 import gat.nn
 from gat.errors import InputError
-from gat.inspection.interventions.contexts import freeze_attention, uniform_attention
+from gat.inspection.interventions.contexts import (
+    change_attention,
+    freeze_attention,
+    mask_edges,
+    uniform_attention,
+)
 from gat.inspection.record import Attention, AttentionRecord
 from tests.graphs import GRAPHS
 
@@ -217,3 +222,25 @@ def test_an_edge_that_the_record_of_a_node_lacks_is_refused():
         model(x, elsewhere)
         with pytest.raises(InputError, match="attends over an edge from 2 to 1, and the record"):
             model(x, there)
+
+
+@pytest.mark.parametrize("nodes", [None, [1]], ids=["all", "one_node"])
+def test_a_graph_with_loops_is_frozen_and_masked_as_it_was_recorded(nodes):
+    layer, x = gat.nn.GATConv(6, 3, heads=2), features()
+    graph = gat.Graph.from_edge_index(EDGES, NODES).with_self_loops()
+    with gat.record_attention(layer, nodes=nodes) as attention:
+        out = layer(x, graph)
+    with freeze_attention(layer, attention):
+        torch.testing.assert_close(layer(x, graph), out)
+    with gat.record_attention(layer) as attention:
+        layer(x, graph)
+    keep = ~attention["GATConv"].is_loop
+    seen = []
+    with mask_edges(layer, keep), gat.record_attention(layer) as masked:
+        layer(x, graph)
+    with change_attention(layer, lambda record: seen.append(record) or record.weights):
+        torch.testing.assert_close(layer(x, graph), out)
+    assert not masked["GATConv"].to_self.any()
+    assert masked["GATConv"].weights[keep].any()
+    assert torch.equal(seen[0].edge_index, attention["GATConv"].edge_index)
+    torch.testing.assert_close(seen[0].weights, attention["GATConv"].weights)

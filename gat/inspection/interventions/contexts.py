@@ -122,7 +122,8 @@ def mask_edges(
     mask: bool [E] or [E, H] in the caller's edge order, True where to attend; or a dict of them by
     edge type, for HANConv, HGTConv and layers named by their edge type (HeteroConv, ``to_hetero``):
     types that it does not hold stay. loops: bool [num_dst] or [num_dst, H], the same for the loops
-    a layer adds, which else stay. A loop the caller passed is masked as one of the caller's edges.
+    a layer adds, which else stay. A loop the caller passed is masked as one of the caller's edges,
+    those of a `gat.Graph` with loops too: its order is that of its edge_index, as when recorded.
     """
     with _on_scores(model, "mask", mask, loops, layers):
         yield

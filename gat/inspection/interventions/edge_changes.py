@@ -37,7 +37,7 @@ class OnScores:
         """What is added to the scores of one edge type, [E, 1] or [E, H] listed."""
         if given is None:
             return weighing.value.new_zeros((weighing.graph.num_edges, 1))
-        own = self._rows(weighing, self.name, given, weighing.graph.num_caller_edges)
+        own = self._rows(weighing, self.name, given, weighing.num_caller_edges)
         nodes = weighing.graph.num_dst
         if self.loops is None:
             loops = own.new_zeros((nodes, 1))

@@ -103,7 +103,7 @@ class Frozen:
         graph, heads = weighing.graph, list(record.heads)
         parts = []
         for values, count, rows in (
-            (record.weights, graph.num_caller_edges, record.edge_id),
+            (record.weights, weighing.num_caller_edges, record.edge_id),
             (record.loops, graph.num_dst, None),
         ):
             part = weighing.value.new_zeros((values.size(0), weighing.heads))
@@ -113,7 +113,7 @@ class Frozen:
 
     def _check_edges(self, record: AttentionRecord, weighing: Weighing) -> None:
         """Refuse a record of other edges than those of this call."""
-        graph, count = weighing.graph, weighing.graph.num_caller_edges
+        graph, count = weighing.graph, weighing.num_caller_edges
         if record.num_dst != graph.num_dst or not _fits(record, count):
             raise InputError(
                 f"{self.name} attends over {count} edges to {graph.num_dst} nodes, the record of "
@@ -138,7 +138,7 @@ class Frozen:
     def _check_seen(self, seen: Tensor, unknown: Tensor, weighing: Weighing) -> None:
         """Refuse edges that enter a recorded node and are not in its record."""
         graph = weighing.graph
-        unknown = unknown if graph.origin is None else unknown & (graph.origin >= 0)
+        unknown = unknown if weighing.as_given else unknown & (graph.origin >= 0)
         rows = (unknown & seen[graph.edge_index[1]]).nonzero()
         if rows.numel():
             source, node = graph.edge_index[:, int(rows[0])].tolist()

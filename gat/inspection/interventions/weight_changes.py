@@ -43,14 +43,15 @@ class CallerFunction:
         return weighing.listed(own, loops)
 
     def _record(self, weighing: Weighing) -> AttentionRecord:
-        graph, weights = weighing.graph, weighing.weights
+        graph = weighing.graph
+        weights, loops = weighing.to_caller(weighing.weights)
         return AttentionRecord(
             layer=self.path,
             layer_type=self.kind,
             when="before_dropout",
             edge_index=weighing.caller_edges(),
-            weights=graph.to_caller(weights),
-            loops=graph.added_loops(weights),
+            weights=weights,
+            loops=loops,
             num_src=graph.num_src,
             num_dst=graph.num_dst,
             flow=weighing.flow,
