@@ -304,6 +304,20 @@ def test_draw_neighbourhood_of_a_bipartite_graph():
         draw_neighbourhood(record, 2, hops=2)
 
 
+@pytest.mark.parametrize("leaves", [8, 60, 200])
+def test_draw_neighbourhood_rings_of_crowded_nodes_hide_no_node(leaves):
+    record = star(leaves, 1)
+    figure = draw_neighbourhood(record, 0, hops=2, max_nodes=leaves + 1)
+    [[rings]] = parts(figure, "rings")
+    sizes, widths = rings.get_sizes() ** 0.5, rings.get_linewidths()
+    spots = rings.get_offsets()
+    figure.draw_without_rendering()
+    points = rings.axes.transData.transform(spots) * 72 / figure.dpi
+    apart = np.linalg.norm(points[1] - points[2])
+    # A ring ends before the middle of the next node's marker.
+    assert (sizes + widths)[1:].max() / 2 < apart
+
+
 def test_draw_neighbourhood_draws_negative_weights_dashed():
     record = star(3, 1)
     record.weights[:, 0] *= torch.tensor([1, -1, 1, 1, 1, 1])
@@ -398,6 +412,11 @@ def test_draw_entropy_says_how_many_nodes_have_no_choice():
     assert "Left out: 5 nodes with a single edge" in caption_of(figure)
 
 
+def test_draw_entropy_of_no_node_counts_from_zero():
+    record = record_of(torch.empty(2, 0, dtype=torch.int64), 3, 3)
+    assert draw_entropy(record).axes[0].get_ylim()[0] == 0
+
+
 def test_draw_weight_by_degree_has_medians_of_edges_at_their_degree():
     record = record_of(*GRAPHS["hub"], heads=1, loops=False)
     (ax,) = draw_weight_by_degree(record).axes
@@ -435,6 +454,13 @@ def test_draw_head_agreement_of_nearly_equal_heads_counts_in_thousandths():
     assert figure.axes[1].get_ylabel().endswith("(0.001 nats)")
     # The scale goes on to 10, so that these are nearly white.
     assert figure.axes[0].images[0].get_clim() == (0, 10)
+
+
+def test_draw_head_agreement_without_a_choice_says_so_and_not_that_heads_are_the_same():
+    edges = torch.tensor([[1, 2], [0, 1]])
+    caption = caption_of(draw_head_agreement(record_of(edges, 3, 3, heads=2, loops=False)))
+    assert "no head has a choice" in caption
+    assert "nearly the same" not in caption
 
 
 @pytest.mark.parametrize("heads", [1, 8, 20])
@@ -577,6 +603,11 @@ def test_draw_epochs_has_a_line_for_each_head(heads):
     assert legend_of(figure) == [*(f"head {head}" for head in range(heads)), "even spread"]
     assert f"at {len(history)} epochs" in caption_of(figure)
     assert_well_laid_out(figure)
+
+
+def test_draw_epochs_of_one_epoch_numbers_it_alone():
+    ax = draw_epochs(history_of(2, epochs=(3,))).axes[0]
+    assert list(ax.get_xticks()) == [3]
 
 
 def test_draw_epochs_takes_attention_by_epoch_and_one_epoch_alone():

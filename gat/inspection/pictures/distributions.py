@@ -42,6 +42,7 @@ def draw_entropy(record: AttentionRecord) -> "Figure":
         ax.hist(even, edges, color=BAND, gid="even")
         ax.hist(values, edges, histtype="step", color=COLOURS[0], linewidth=1.8, gid="head")
         ax.set_title(f"head {head}: {_of_even(found, nodes, column)}")
+    axes[0].set_ylim(0, None if nodes.any() else 1)
     _degree_axis(axes, 1, edges[-1], "effective number of neighbours", "nodes")
     return finish(
         figure,

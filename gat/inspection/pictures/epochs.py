@@ -40,9 +40,12 @@ def draw_epochs(
     axes[2].set(title="change", ylabel="Jensen-Shannon divergence (nats)")
     for ax in axes:
         # From 0, or small differences would look large.
-        ax.set_ylim(0, 1.1 * max(ax.dataLim.y1, 1e-9))
+        ax.set_ylim(0, 1.1 * ax.dataLim.y1 if ax.dataLim.y1 > 0 else 1)
         ax.set_xlabel("epoch")
         span = max(1, change.epochs[-1] - change.epochs[0])
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if len(change.epochs) == 1:
+            ax.set_xticks(change.epochs)
         ax.set_xlim(change.epochs[0] - 0.04 * span, change.epochs[-1] + 0.04 * span)
     title = f"The attention of {name} while the network trains"
     return finish(figure, title, _caption(change), _handles(change.heads, even))

@@ -34,9 +34,9 @@ def draw_head_agreement(
     side = max(2.6, 0.5 * len(heads) + 0.8)
     figure, (ax,) = grid(1, side + 1.0, side)
     largest = float(np.nanmax(matrix, initial=0.0))
-    thousandths = largest < 0.02
+    thousandths = largest < 0.02 and len(heads) > 1 and not np.isnan(matrix).all()
     # A scale that ends at the largest difference, but makes no contrast out of next to nothing.
-    top = 1000 * max(largest, 0.01) if thousandths else largest
+    top = 1000 * max(largest, 0.01) if thousandths else (largest or math.log(2))
     matrix = 1000 * matrix if thousandths else matrix
     image = ax.imshow(matrix, cmap="Greys", vmin=0, vmax=top)
     ax.spines[:].set_visible(False)
@@ -80,6 +80,9 @@ def _write_numbers(ax: Any, matrix: np.ndarray, top: float) -> None:
 def _caption(matrix: np.ndarray, thousandths: bool) -> Iterator[str]:
     if len(matrix) == 1:
         yield "One head is recorded: there is none to agree with."
+        return
+    if np.isnan(matrix).all():
+        yield "No node has two edges or more, so no head has a choice to differ in."
         return
     pairs = plural(len(matrix) * (len(matrix) - 1) // 2, "pair")
     yield (

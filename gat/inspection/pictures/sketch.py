@@ -9,9 +9,11 @@ from gat.inspection.pictures.placing import Hood
 
 __all__ = ["THIN", "WIDE", "Panel", "Sketch", "outward"]
 
-# Points: names; the lines of no weight and of the largest.
+# Points: names; the lines of no weight and, where there is room, of the largest.
 NAME_SIZE = 7
 THIN, WIDE = 0.3, 4.0
+# Markers, and with them lines and rings, are smaller where nodes stand closer.
+LEAST, MOST = 3.5, 11.0
 # More nodes than this on inner rings have no room for their names.
 INNER = 6
 
@@ -55,7 +57,8 @@ class Sketch:
         radius = np.hypot(*spots[1:].T)
         rings = [radius[hood.hop[1:] == ring] for ring in range(1, hood.hop.max() + 1)]
         gap = min((2 * np.pi * self.points * one[0] / len(one) for one in rings), default=99.0)
-        self.diameter = float(np.clip(0.6 * gap, 3.5, 11))
+        self.diameter = float(np.clip(0.6 * gap, LEAST, MOST))
+        self.wide = WIDE * self.diameter / MOST
 
     def draw(self, ax: Any, panel: Panel) -> None:
         ax.set_aspect("equal")
@@ -74,7 +77,7 @@ class Sketch:
     def _look(self, weights: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Widths in points and greys, darker for more."""
         share = np.abs(weights) / self.widest
-        return THIN + (WIDE - THIN) * share, [f"{0.8 * (1 - one):.3f}" for one in share]
+        return THIN + (self.wide - THIN) * share, [f"{0.8 * (1 - one):.3f}" for one in share]
 
     def _edges(self, ax: Any, weights: np.ndarray) -> None:
         from matplotlib.collections import LineCollection, PolyCollection
@@ -91,14 +94,14 @@ class Sketch:
             )
         )  # fmt: skip
         if outward(self.hood):
-            tips = _tips(curves, (2.2 + 1.1 * widths) / self.points)
+            tips = _tips(curves, (0.2 * self.diameter + 1.1 * widths) / self.points)
             ax.add_collection(PolyCollection(list(tips), facecolors=greys, linewidths=0, zorder=1))
 
     def _rings(self, ax: Any, own: np.ndarray) -> None:
         """A ring outside the node's marker, as wide as its weight on itself."""
         shown = np.nonzero(np.nan_to_num(own) != 0)[0]
         widths, greys = self._look(own[shown])
-        diameters = self._diameters()[shown] + 4 + widths
+        diameters = self._diameters()[shown] + 0.36 * self.diameter + widths
         ax.scatter(
             *self.spots[shown].T, s=diameters**2, facecolors="white", edgecolors=greys,
             linewidths=widths, zorder=2, gid="rings",
@@ -121,7 +124,7 @@ class Sketch:
 
         look: dict[str, Any] = {"size": NAME_SIZE, "parse_math": False, "zorder": 4, "gid": "name"}
         look["path_effects"] = [withStroke(linewidth=2, foreground="white")]
-        away = (self.diameter / 2 + 4 + (WIDE + 1) * ring) / self.points
+        away = (self.diameter / 2 + 4 + (self.wide + 1) * ring) / self.points
         radius = float(np.hypot(*spot))
         if radius < 0.99:
             ax.text(spot[0], spot[1] - away, label, ha="center", va="top", **look)
