@@ -6,12 +6,15 @@ import hashlib
 import html.parser
 import json
 import re
+import tomllib
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
 
+import gat
 from gat.errors import IndexRangeError, InputError
 from gat.inspection import Attention
 from gat.inspection.page import write_page
@@ -385,3 +388,10 @@ def test_every_page_carries_the_licences(path):
     for one in VENDOR.iterdir():
         if one.name.endswith(".LICENSE.txt"):
             assert one.read_text("utf-8").strip() in text
+
+
+def test_the_package_names_the_licences_of_what_it_holds():
+    root = Path(gat.__file__).parent.parent
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["project"]["license-files"]
+    named = {path for pattern in patterns for path in root.glob(pattern)}
+    assert {one for one in VENDOR.iterdir() if one.name.endswith(".LICENSE.txt")} < named

@@ -367,3 +367,16 @@ def test_without_webgl_the_page_says_so_and_keeps_its_tables(tmp_path):
         assert page.at("centre").text == "node 3"
     finally:
         driver.quit()
+
+
+def test_a_long_name_leaves_room_for_the_others(opened):
+    edges = torch.tensor([[1, 2], [0, 0]])
+    page = opened(record(edges, 3), names=["a", "long name " * 40, "c"])
+    heights = [
+        line.size["height"]
+        for line in page.at("looks-at").find_elements(By.CSS_SELECTOR, "tbody tr")
+    ]
+    assert len(heights) >= 2
+    assert max(heights) < 100
+    titles = page.run("[...document.querySelectorAll('#looks-at button')].map((one) => one.title)")
+    assert "long name " * 40 in titles

@@ -154,6 +154,8 @@ function tableRow(row, centre, choose, largest, even) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = nodeName(row.node);
+    // The table cuts a long name short.
+    button.title = nodeName(row.node);
     button.addEventListener("click", () => choose(row.node));
     name.append(button);
   }
