@@ -371,7 +371,10 @@ def test_without_webgl_the_page_says_so_and_keeps_its_tables(tmp_path):
 
 def test_a_long_name_leaves_room_for_the_others(opened):
     edges = torch.tensor([[1, 2], [0, 0]])
-    page = opened(record(edges, 3), names=["a", "long name " * 40, "c"])
+    classes = ["cats", "dogs" * 40]
+    page = opened(
+        record(edges, 3), names=["a", "long name " * 40, "c"], y=[0, 1, 1], class_names=classes
+    )
     heights = [
         line.size["height"]
         for line in page.at("looks-at").find_elements(By.CSS_SELECTOR, "tbody tr")
@@ -380,3 +383,16 @@ def test_a_long_name_leaves_room_for_the_others(opened):
     assert max(heights) < 100
     titles = page.run("[...document.querySelectorAll('#looks-at button')].map((one) => one.title)")
     assert "long name " * 40 in titles
+
+
+def test_a_small_window_keeps_a_picture_and_does_not_scroll_sideways(opened, browser):
+    size = browser.get_window_size()
+    try:
+        browser.set_window_size(500, 420)
+        page = opened(record(ring(30), 30), y=[0] * 30, class_names=["c" * 200])
+        assert page.at("graph").size["height"] >= 180
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        legend = "document.querySelector('.legend')"
+        assert page.run(f"{legend}.scrollWidth <= {legend}.clientWidth")
+    finally:
+        browser.set_window_size(size["width"], size["height"])

@@ -162,7 +162,9 @@ function tableRow(row, centre, choose, largest, even) {
   const kind = document.createElement("td");
   kind.className = "kind";
   const looks = document.createElement("span");
-  looks.append(shapeIcon(nodes.class[row.node]), className(row.node));
+  const named = document.createElement("b");
+  named.textContent = named.title = className(row.node);
+  looks.append(shapeIcon(nodes.class[row.node]), named);
   kind.append(looks);
   line.append(name, kind, weightCell(row.weight, largest, even));
   return line;

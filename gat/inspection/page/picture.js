@@ -8,7 +8,7 @@ const THINNEST = 0.5;
 function nodeSize() {
   const { clientWidth, clientHeight } = byId("graph");
   const room = Math.sqrt((clientWidth * clientHeight) / nodes.number.length);
-  return Math.min(6.5, Math.max(2, 0.2 * room));
+  return Math.min(6.5, Math.max(2, 0.15 * room));
 }
 
 // The weight that gets the widest arrow: 1, or the largest there is. Weights after dropout and of
