@@ -117,31 +117,31 @@ class Weighing:
         return self._softmax(scores)
 
     @property
-    def as_given(self) -> bool:
-        """Whether the caller's edges are those listed: of a Graph that was given with loops these
-        are edges like others, as `gat.record_attention` has it."""
-        return self.graph.origin is None or self.edge_index is self.graph
+    def origin(self) -> Tensor | None:
+        """The caller's number of each listed edge, -1 for an added loop; None: they are the same.
+        Loops of a Graph that was given are edges like others, as `gat.record_attention` has it."""
+        return None if self.edge_index is self.graph else self.graph.origin
 
     @property
     def num_caller_edges(self) -> int:
         """E_caller."""
-        return self.graph.num_edges if self.as_given else self.graph.num_caller_edges
+        return self.graph.num_edges if self.origin is None else self.graph.num_caller_edges
 
     def to_caller(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Listed rows [E, .] as those of the caller's edges [E_caller, .] and of the loops the
         layer added [num_dst, .]."""
-        if self.as_given:
+        if self.origin is None:
             return values, values.new_zeros((self.graph.num_dst, *values.shape[1:]))
         return self.graph.to_caller(values), self.graph.added_loops(values)
 
     def listed(self, own: Tensor, loops: Tensor) -> Tensor:
         """Rows of `to_caller` listed again."""
-        graph = self.graph
-        if self.as_given:
+        graph, origin = self.graph, self.origin
+        if origin is None:
             return own
-        rows = torch.cat([own, own.new_zeros((1, *own.shape[1:]))])[graph.origin]
+        rows = torch.cat([own, own.new_zeros((1, *own.shape[1:]))])[origin]
         nodes = graph.edge_index[1].clamp(max=max(loops.size(0) - 1, 0))
-        added = (graph.origin < 0).view(-1, *[1] * (own.dim() - 1))
+        added = (origin < 0).view(-1, *[1] * (own.dim() - 1))
         return torch.where(added, loops[nodes], rows)
 
     def caller_edges(self) -> Tensor:

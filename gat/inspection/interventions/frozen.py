@@ -137,8 +137,8 @@ class Frozen:
 
     def _check_seen(self, seen: Tensor, unknown: Tensor, weighing: Weighing) -> None:
         """Refuse edges that enter a recorded node and are not in its record."""
-        graph = weighing.graph
-        unknown = unknown if weighing.as_given else unknown & (graph.origin >= 0)
+        graph, origin = weighing.graph, weighing.origin
+        unknown = unknown if origin is None else unknown & (origin >= 0)
         rows = (unknown & seen[graph.edge_index[1]]).nonzero()
         if rows.numel():
             source, node = graph.edge_index[:, int(rows[0])].tolist()
