@@ -126,6 +126,17 @@ class AttentionRecord:
         return self.source == self.target
 
     @property
+    def left_out(self) -> Tensor:
+        """Which of the edges the layer did not attend over, bool [E]: the later copies of a
+        self-loop that have no weight at any head."""
+        rows = self.is_loop.nonzero().squeeze(1)
+        node = self.target[rows]
+        first = rows.new_full((self.num_dst,), self.num_edges)
+        first = first.scatter_reduce(0, node, rows, "amin")
+        later = (rows != first[node]) & (self.weights[rows] == 0).all(1)
+        return torch.zeros_like(self.is_loop).index_put((rows,), later)
+
+    @property
     def graph(self) -> Graph:
         """The recorded edges as a `gat.Graph`, worked out once; listed order is that of rows."""
         if "_graph" not in self.__dict__:
@@ -154,9 +165,10 @@ class AttentionRecord:
         return Coverage(self.num_dst, complete, seen - complete, self.num_dst - seen)
 
     def mean(self) -> "AttentionRecord":
-        """The same record with its heads averaged into one, H = 1."""
+        """The same record with its heads averaged into one, H = 1, whose number is -1: it is none
+        of the layer's."""
         weights, loops = (part.mean(1, keepdim=True) for part in (self.weights, self.loops))
-        return self._with(weights=weights, loops=loops, heads=(0,))
+        return self._with(weights=weights, loops=loops, heads=(-1,))
 
     def head(self, number: int) -> "AttentionRecord":
         """The same record of one head, by its number in the layer; H = 1."""

@@ -75,10 +75,10 @@ def shares_of(record: AttentionRecord | Shares) -> Shares:
     if isinstance(record, Shares):
         return record
     _check(record)
-    own = _own_edges(record)
+    attended = ~record.left_out
+    own = record.is_loop & attended
     weights, loops = record.weights.detach().double(), record.loops.detach().double()
     sums = loops.index_add(0, record.target, weights)
-    attended = ~record.is_loop | own
     added = _added(record, own)
     degree = _count(record.target[attended], record.num_dst) + added
     if record.seen is not None:
@@ -115,19 +115,6 @@ def _check(record: AttentionRecord) -> None:
                 f"shares of attention, which are 0 or more. Measure the other layers: pass a list "
                 f"of records without this one"
             )
-
-
-def _own_edges(record: AttentionRecord) -> Tensor:
-    """The self-loops among the edges that the layer attended over, bool [E].
-
-    A later copy without weight at any head is one that the layer left out.
-    """
-    rows = record.is_loop.nonzero().squeeze(1)
-    node = record.target[rows]
-    first = rows.new_full((record.num_dst,), record.num_edges)
-    first = first.scatter_reduce(0, node, rows, "amin")
-    kept = (rows == first[node]) | (record.weights[rows] != 0).any(1)
-    return torch.zeros_like(record.is_loop).index_put((rows,), kept)
 
 
 def _added(record: AttentionRecord, own: Tensor) -> Tensor:

@@ -124,10 +124,13 @@ def _too_large(
 
 
 def _layer(record: AttentionRecord, row: Tensor, chosen: Tensor, nodes: Tensor) -> dict[str, Any]:
-    """One layer's weights. row: where in the record each of the shared edges is, or -1."""
+    """One layer's weights, None for edges it did not attend over. row: where in the record each of
+    the shared edges is, or -1."""
     place = row[chosen]
     weights = record.weights.detach()[place.clamp(min=0)] if record.num_edges else None
     here = place >= 0
+    if record.num_edges:
+        here &= ~record.left_out[place.clamp(min=0)]
     return {
         "name": record.name,
         "type": record.layer_type,

@@ -167,5 +167,6 @@ def _drawn_share(record: AttentionRecord, hood: Hood) -> float:
 
 def _even(record: AttentionRecord, node: int) -> float:
     """The mean weight of what a node attends to, the layer's loop among it."""
-    edges = int((record.target == node).sum()) + bool(record.loops[node].any())
+    enters = (record.target == node) & ~record.left_out
+    edges = int(enters.sum()) + bool(record.loops[node].any())
     return float(record.sums[node].mean()) / edges
