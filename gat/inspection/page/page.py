@@ -1,7 +1,6 @@
 """`write_page`: attention weights as one HTML file, to be opened in any browser."""
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from gat.errors import IndexRangeError, InputError
+from gat.inspection.files import check_file, write_whole
 from gat.inspection.page.contents import contents
 from gat.inspection.record import Attention, AttentionRecord, in_order
 
@@ -74,12 +74,12 @@ def write_page(
     length than N; where the file cannot be written. What was at ``path`` before is then still
     there.
     """
-    target = _checked(Path(path))
+    target = check_file(Path(path), "page.html")
     records = in_order(attention)
     start = _start(records, layer, head)
     document = contents(records, node, hops, y, class_names, names, max_edges) | {"start": start}
     heading = title if title is not None else _title(document)
-    _write_atomically(target, _html(heading, document).encode("utf-8", "replace"))
+    write_whole(target, _html(heading, document).encode("utf-8", "replace"))
     return target
 
 
@@ -135,26 +135,3 @@ def _hash(text: str) -> str:
     """As a content security policy names the one script or style it lets run."""
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"'sha256-{digest}'"
-
-
-def _checked(path: Path) -> Path:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; expected the name of a file, such as page.html")
-    if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}; make it")
-    return path
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise InputError(
-            f"could not write {path} ({len(data)} bytes): {error.strerror or error}; free space, "
-            f"mend the permissions or name another file"
-        ) from error
