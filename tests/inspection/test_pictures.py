@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from itertools import combinations, pairwise
 from types import SimpleNamespace
 
@@ -546,6 +547,14 @@ def test_draw_embedding_of_one_number_per_node():
     x, y = blobs(20, width=1)
     for method in ("tsne", "pca"):
         assert spots_of(draw_embedding(x, y, method)).shape == (20, 2)
+
+
+def test_draw_embedding_of_nodes_that_are_all_alike():
+    # t-SNE of such rows divides by 0 and then ends the whole process.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spots = spots_of(draw_embedding(torch.ones(30, 4)))
+    assert np.allclose(spots, 0)
 
 
 def test_draw_embedding_of_many_nodes_draws_some_and_says_so():

@@ -79,9 +79,10 @@ def _read(x: Tensor, method: str) -> np.ndarray:
 
 
 def _to_plane(rows: np.ndarray, method: str, seed: int) -> np.ndarray:
-    """[n, 2]; PCA for so few nodes that they have no neighbourhoods."""
+    """[n, 2]; PCA for so few nodes, or such equal ones, that they have no neighbourhoods."""
     count = len(rows)
-    if method == "pca" or count < 5:
+    # Of rows that are all equal scikit-learn's t-SNE divides by 0, and then crashes the process.
+    if method == "pca" or count < 5 or not np.ptp(rows, axis=0).any():
         return _pca(rows)
     if method == "tsne":
         from sklearn.manifold import TSNE
