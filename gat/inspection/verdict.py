@@ -54,6 +54,11 @@ class Verdict:
     sentence: str
     numbers: dict[str, float | int | None]
 
+    @property
+    def brief(self) -> str:
+        """The numbers that decided, in a few words for a table."""
+        return _brief(self.kind, self.numbers)
+
     def to_dict(self) -> dict[str, Any]:
         """The same, of what JSON knows."""
         return plain(self)
@@ -150,11 +155,27 @@ def _sentence(name: str, kind: str, numbers: dict[str, Any]) -> str:
     return f"{name} {does}: on average {_spread(numbers)}."
 
 
+def _brief(kind: str, numbers: dict[str, Any]) -> str:
+    if kind == "no choice":
+        return "no node has two edges to choose from"
+    if kind == "self":
+        own, even = _percent(numbers["self_weight"]), _percent(numbers["self_uniform"])
+        return f"{own} on the node itself (even: {even})"
+    if kind == "class-seeking":
+        weight, share = _percent(numbers["class_weight"]), _percent(numbers["class_share"])
+        return f"{weight} on its own class (of the neighbours: {share})"
+    return _over(numbers)
+
+
 def _spread(numbers: dict[str, Any]) -> str:
     itself = ", the node itself included" if numbers["self_uniform"] > 0 else ""
+    return f"{_over(numbers)}{itself}"
+
+
+def _over(numbers: dict[str, Any]) -> str:
     effective, degree = numbers["effective_neighbours"], numbers["degree"]
     digits = 2 if degree < 10 else 1
-    return f"as over {effective:.{digits}f} of {degree:.{digits}f} neighbours{itself}"
+    return f"as over {effective:.{digits}f} of {degree:.{digits}f} neighbours"
 
 
 def _percent(share: float) -> str:
@@ -171,11 +192,14 @@ def _summary(layer: LayerMeasures) -> str:
     counts = [(kinds[kind], WORDS[kind]) for kind in KINDS if kinds[kind]]
     said = [f"{many} of {total} heads {_be(many)} {word}" for many, word in counts]
     if len(counts) == 1:
-        all_heads = f"all {total} heads are" if total > 1 else "its one head is"
+        many = "both" if total == 2 else f"all {total}"
+        all_heads = f"{many} heads are" if total > 1 else "its one head is"
         said = [f"{all_heads} {counts[0][1]}"]
     text = f"{layer.layer}: {', '.join(said)}."
     if total > 1 and layer.agreement.effective_heads >= 1:
-        text += f" Their patterns amount to {layer.agreement.effective_heads:.1f} different ones."
+        text += (
+            f" Their weights amount to {layer.agreement.effective_heads:.1f} different patterns."
+        )
     if layer.nodes.one_edge:
         text += f" Left out: nodes with one edge, which have no choice ({layer.nodes.one_edge:,})."
     return text + _of_sums(layer)

@@ -215,11 +215,11 @@ def joined(*records, **fields):
 def test_summary_counts_the_heads_of_each_kind():
     even, steep = spread(0.5, 0.5), spread(1.0, 0.0)
     assert summary(measure(joined(even, even, steep))) == [
-        "conv1: 1 of 3 heads is local, 2 of 3 heads are uniform. Their patterns amount to 1.5 "
-        "different ones."
+        "conv1: 1 of 3 heads is local, 2 of 3 heads are uniform. Their weights amount to 1.5 "
+        "different patterns."
     ]
     assert summary(measure([joined(even, even), joined(steep, layer="conv2")])) == [
-        "conv1: all 2 heads are uniform. Their patterns amount to 1.0 different ones.",
+        "conv1: both heads are uniform. Their weights amount to 1.0 different patterns.",
         "conv2: its one head is local.",
     ]
 
@@ -248,3 +248,18 @@ def test_summary_says_that_weights_were_divided_by_their_sum():
         "conv1: its one head is uniform. A node's weights do not sum to 1 (on average to 2.70) and "
         "were divided by their sum."
     ]
+
+
+@pytest.mark.parametrize(
+    ("record", "y", "brief"),
+    [
+        (spread(0.25, 0.25, 0.25, 0.25), None, "as over 4.00 of 4.00 neighbours"),
+        (spread(1.0), None, "no node has two edges to choose from"),
+        (spread(0.1, 0.1, loop=0.8), None, "80 % on the node itself (even: 33 %)"),
+        (*towards_class([0.3] * 40), "80 % on its own class (of the neighbours: 50 %)"),
+    ],
+    ids=["uniform", "no-choice", "self", "class-seeking"],
+)
+def test_in_brief_a_verdict_is_the_numbers_that_decided(record, y, brief):
+    (found,) = verdicts(measure(record, y))
+    assert found.brief == brief
