@@ -8,15 +8,24 @@ import torch
 
 import gat
 from gat.inspection import faithfulness, measure, report, verdicts
+from gat.inspection.fidelity.scorers import gradient_x_input
+from gat.inspection.reports import _in_a_sentence
+from gat.inspection.words import interval
 from tests.graphs import GRAPHS
 from tests.inspection.networks import WIDTH, network
 
 
-@pytest.fixture(scope="module")
-def found():
+def case():
+    """A network, its features and its edges."""
     torch.manual_seed(0)
     edge_index, num_nodes, _ = GRAPHS["random"]
-    model, x = network("gat", "GATConv"), torch.randn(num_nodes, WIDTH).double()
+    return network("gat", "GATConv"), torch.randn(num_nodes, WIDTH).double(), edge_index
+
+
+@pytest.fixture(scope="module")
+def found():
+    model, x, edge_index = case()
+    num_nodes = x.size(0)
     with gat.record_attention(model) as attention:
         model(x, edge_index)
     y = torch.arange(num_nodes) % 4
@@ -104,3 +113,75 @@ def test_json_has_everything_and_no_nan(found):
     assert back["node"]["node"] == 3
     assert back["even"] == "As good."
     assert len(back["measures"]) == 2
+
+
+def test_few_nodes_are_not_counted_as_wins(found):
+    attention, _, _ = found
+    few = faithfulness(*case(), [0, 1, 2], ["attention", "nearest"], resamples=50)
+    text = report(attention, faithfulness=few).markdown()
+    assert "cannot be told from 3 nodes; 10 or more are needed." in text
+    assert "of 2 tests" not in text
+
+
+def test_a_method_is_compared_only_with_what_was_measured(found):
+    attention, _, _ = found
+    without = faithfulness(*case(), range(12), ["attention"], top_k=(), resamples=50)
+    text = report(attention, faithfulness=without).markdown()
+    assert "nearest" not in text
+    assert "| ranked by | deletion area | insertion area |\n| --- | --- | --- |\n" in text
+
+
+def test_where_a_method_is_worse_it_says_so():
+    flipped = {"flipped": lambda m, x, e, n: -gradient_x_input(m, x, e, n)}
+    worse = faithfulness(*case(), range(31), [], scorers=flipped, resamples=200)["flipped"]
+    sides = [worse.against_random[f"{way}_area"] for way in ("deletion", "insertion")]
+    later = (sides[0].low > 1e-6) + (sides[1].high < -1e-6)
+    assert later > 0
+    assert f"(later in {later})" in _in_a_sentence(worse)
+
+
+def test_the_followed_class_is_called_what_it_is(found):
+    attention, y, faithful = found
+    assert (
+        "With all edges the predicted class" in report(attention, faithfulness=faithful).markdown()
+    )
+    given = faithfulness(*case(), range(12), [], target=y, resamples=50)
+    assert "With all edges the given class" in report(attention, faithfulness=given).markdown()
+
+
+def test_why_nothing_was_measured_is_told_and_stored(found):
+    attention, _, _ = found
+    told = report(attention, unmeasured="there were no nodes")
+    assert told.markdown().count("was not measured: there were no nodes.") == 2
+    assert told.to_dict()["unmeasured"] == "there were no nodes"
+
+
+def test_a_node_that_no_edge_enters_has_no_table():
+    conv = gat.nn.GATConv(3, 2, add_self_loops=False)
+    with gat.record_attention(conv) as attention:
+        conv(torch.randn(3, 3), torch.tensor([[0, 1], [1, 1]]))
+    text = report(attention, node=2).markdown()
+    assert "## What node 2 looks at\n\nNo edge enters it" in text
+    assert "| neighbour |" not in text
+
+
+def test_markup_in_names_stays_text(found):
+    attention, _, _ = found
+    names = ["<script>x\ny"] * 31
+    told = report(attention, title="<i>", facts={"run": "<b>"}, node=1, names=names)
+    text = told.markdown({"a <u>\nb]": "my folder/a.png"})
+    assert re.findall(r"<(?!sub)", text) == []
+    assert "## What &lt;script&gt;x y (node 1) looks at" in text
+    assert "![a &lt;u&gt; b)](my%20folder/a.png)" in text
+
+
+def test_no_number_is_minus_nothing():
+    assert interval(-0.0001, -0.0002, 0.0) == "0.000 (0.000 to 0.000)"
+
+
+def test_writing_gives_markdown_and_json(found, tmp_path):
+    attention, y, _ = found
+    told = report(attention, y)
+    assert told.write(tmp_path / "r.md") == (tmp_path / "r.md", tmp_path / "r.json")
+    assert (tmp_path / "r.md").read_text(encoding="utf-8") == told.markdown()
+    assert json.loads((tmp_path / "r.json").read_text()) == told.to_dict()

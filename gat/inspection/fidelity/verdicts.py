@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from gat.inspection.fidelity.results import Estimate
 
-__all__ = ["random_verdict", "verdict"]
+__all__ = ["ENOUGH", "random_verdict", "sides", "verdict"]
 
 # Intervals of fewer nodes are too narrow to go by.
 ENOUGH = 10
@@ -29,7 +29,7 @@ def verdict(name: str, random: Differences, nearest: Differences, confidence: fl
             f"orders (against random, {deletion.mean:+.2g} of area under the deletion curve, "
             f"{insertion.mean:+.2g} under the insertion curve); pass {ENOUGH} or more."
         )
-    removing, adding = _sides(random)
+    removing, adding = sides(random)
     tell = f", as far as {nodes} nodes tell"
     removed = {1: "more than", -1: "less than", 0: "no more than"}[removing]
     brought = {1: "sooner than", -1: "later than", 0: "no sooner than"}[adding]
@@ -48,7 +48,7 @@ def verdict(name: str, random: Differences, nearest: Differences, confidence: fl
 def _beside_nearest(name: str, nearest: Differences, confidence: float) -> str:
     """What is left of it beside an order that looks at distance alone."""
     words = {1: "better", -1: "worse", 0: "not measurably better"}
-    removing, adding = (words[side] for side in _sides(nearest))
+    removing, adding = (words[side] for side in sides(nearest))
     deletion, insertion = (
         _figures(nearest[area], confidence) for area in ("deletion_area", "insertion_area")
     )
@@ -58,7 +58,7 @@ def _beside_nearest(name: str, nearest: Differences, confidence: float) -> str:
     )
 
 
-def _sides(differences: Differences) -> tuple[int, int]:
+def sides(differences: Differences) -> tuple[int, int]:
     """Of deletion and insertion: 1 better, -1 worse, 0 where the interval has both."""
     deletion, insertion = differences["deletion_area"], differences["insertion_area"]
     # Less area under the deletion curve means a faster fall.
