@@ -48,6 +48,57 @@ class OpenedRun:
         """The numbers of the nodes of "train", "val" or "test", int64."""
         return self.graph.masks()[name][:, self.config.data.split].nonzero().squeeze(1)
 
+    @property
+    def name(self) -> str:
+        """The data's name, for titles; where they hold several graphs, with the graph's number."""
+        count = len(self.task.graphs)
+        return self.task.name + (f", graph {self.number} (of {count}, from 0)" if count > 1 else "")
+
+    def node(self, text: str) -> int:
+        """A node by its name in the data, else by its number; InputError if it is neither."""
+        names, count = self.graph.node_ids, self.x.size(0)
+        if names is not None and text in names:
+            return names.index(text)
+        if text.isdecimal() and int(text) < count:
+            return int(text)
+        raise InputError(
+            f"node is {text!r}; expected a number in [0, {count})"
+            + ("" if names is None else f", or a node's name, such as {names[0]!r}")
+        )
+
+    def example(self, readable: int = 12) -> int:
+        """A node to show: of the test nodes (of all, if there are none) the one with most incoming
+        edges up to ``readable``, else with fewest; the first of equals."""
+        nodes = self.part("test")
+        nodes = nodes if nodes.numel() else torch.arange(self.x.size(0))
+        degree = self._incoming()[nodes]
+        # Those that do not fit come after all that do, the fewest edges first.
+        return int(nodes[torch.where(degree <= readable, degree, -degree).argmax()])
+
+    def sample(self, part: str, count: int) -> Tensor:
+        """Up to ``count`` of a part's nodes that have a neighbour, drawn by a fixed seed."""
+        nodes = self.part(part)
+        nodes = nodes[self._incoming()[nodes] > 0]
+        order = torch.randperm(nodes.numel(), generator=torch.Generator().manual_seed(0))
+        return nodes[order[:count]]
+
+    @torch.no_grad()
+    def entering(self, layer: str) -> Tensor:
+        """The features that enter one of the model's layers, [N, F]."""
+        seen: list[Tensor] = []
+        module = self.model.get_submodule(layer)
+        handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self.model(self.x, self.edge_index)
+        finally:
+            handle.remove()
+        return seen[0]
+
+    def _incoming(self) -> Tensor:
+        """How many edges enter each node from others, int64 [N]."""
+        source, target = self.edge_index
+        return torch.bincount(target[source != target], minlength=self.x.size(0))
+
     def score(self, part: str = "test") -> float:
         """The task's metric of the model as it is now, over all graphs: the run's own number, or,
         inside an intervention, what it would be."""

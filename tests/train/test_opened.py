@@ -1,5 +1,6 @@
 """open_run and newest_run: a finished run, ready to be looked into."""
 
+import dataclasses
 import os
 
 import pytest
@@ -45,6 +46,7 @@ def test_of_several_graphs_the_first_with_test_nodes_is_looked_at(
     train(config.updated(epochs=2), tmp_path / "run", task=toy_graphs)
     run = open_run(tmp_path / "run")
     assert run.number == 6
+    assert run.name == f"{toy_graphs.name}, graph 6 (of {len(toy_graphs.graphs)}, from 0)"
     assert run.labels is None
     assert open_run(tmp_path / "run", graph=2).graph is toy_graphs.graphs[2]
 
@@ -57,3 +59,53 @@ def test_the_newest_run_is_the_one_started_last(run_dir, config):
     assert newest_run(parent) == run_dir
     with pytest.raises(InputError, match=r"holds no run; train one first \(gat train cora\)"):
         newest_run(parent / "no run")
+
+
+@pytest.fixture
+def opened(run_dir):
+    """The run, with edges of its own: 30 enter node 1, 3 node 2, 1 node 3, and itself node 0."""
+    run = open_run(run_dir)
+    target = torch.tensor([1] * 30 + [2] * 3 + [3] + [0] * 9)
+    source = torch.cat([torch.arange(100, 134), torch.zeros(9, dtype=torch.int64)])
+    graph = dataclasses.replace(run.graph, test_mask=torch.zeros_like(run.graph.test_mask))
+    return dataclasses.replace(run, edge_index=torch.stack([source, target]), graph=graph)
+
+
+def with_test(run, *nodes):
+    run.graph.test_mask[list(nodes)] = True
+    return run
+
+
+def test_the_example_fits_a_picture_where_one_does(opened):
+    assert opened.example() == 2
+    assert opened.example(readable=40) == 1
+    # Only test nodes, if there are any; the least large, where all are too large.
+    assert with_test(opened, 0, 3).example() == 3
+    assert with_test(opened, 1, 2).example(readable=2) == 3
+    opened.graph.test_mask[:] = False
+    assert with_test(opened, 1, 2).example(readable=2) == 2
+
+
+def test_a_sample_is_of_nodes_with_neighbours_and_the_same_every_time(opened):
+    with_test(opened, 0, 1, 2, 3, 4)
+    assert sorted(opened.sample("test", 10).tolist()) == [1, 2, 3]
+    assert torch.equal(opened.sample("test", 2), opened.sample("test", 10)[:2])
+    assert opened.sample("test", 0).tolist() == []
+
+
+def test_a_node_is_found_by_name_before_number(opened):
+    assert opened.node("7") == 7
+    names = ("7", *(f"n{k}" for k in range(1, opened.x.size(0))))
+    named = dataclasses.replace(opened, graph=dataclasses.replace(opened.graph, node_ids=names))
+    assert [named.node(text) for text in ("7", "n3", "5")] == [0, 3, 5]
+    with pytest.raises(InputError, match=r"or a node's name, such as '7'"):
+        named.node("nobody")
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 1}, {"linear_output": True}])
+def test_the_features_that_enter_a_layer(tmp_path, config, options):
+    config = config.updated(epochs=1, **{f"model.{name}": one for name, one in options.items()})
+    train(config, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    first = next(name for name, one in run.model.named_modules() if hasattr(one, "att_src"))
+    assert torch.equal(run.entering(first), run.x)
