@@ -118,8 +118,8 @@ class Inspect:
     run_dir: Annotated[Positional[Path | None], given("[RUN]", "(default: the newest)")] = None
     """Folder of a run of `gat train`."""
 
-    node: Annotated[str | None, given("ID", "(default: a test node of up to 12 neighbours)")] = None
-    """The node to look at closely: its number, or its name in the data."""
+    node: Annotated[str | None, given("ID", "(default: an example)")] = None
+    """The node to look at closely: its name in the data, or its number."""
     layer: Annotated[str | None, given("NAME", "(default: the first)")] = None
     """The layer to draw."""
     head: Annotated[int | None, WHOLE, given("N", "(default: their mean, and some)")] = None
@@ -130,13 +130,15 @@ class Inspect:
     """Of data with several graphs, which one."""
 
     html: File = None
-    """Write a page to look around in, one file that works offline."""
+    """Write a page to look around in, one file that works offline: of what reaches --node,
+    or of the whole graph, if it has at most 5000 edges."""
     png: File = None
     """Write a picture of the node's neighbourhood."""
     pictures: Folder = None
     """Write every picture into this folder."""
     report: File = None
-    """Write a report in Markdown, the same as JSON beside it, and its pictures."""
+    """Write a report in Markdown, the same as JSON beside it, and pictures into --pictures or a
+    folder beside it."""
     save: Folder = None
     """Write the weights themselves, as Arrow files, into this folder."""
     faithfulness: Annotated[int, WHOLE, given("N", "(default: 50)")] = 50

@@ -11,9 +11,11 @@ from gat.inspection.pictures.embedding import draw_embedding
 from gat.inspection.pictures.epochs import draw_epochs
 from gat.inspection.pictures.heads import draw_head_agreement
 from gat.inspection.pictures.neighbourhood import draw_neighbourhood
+from gat.inspection.pictures.overview import Picture, draw_overview
 from gat.inspection.pictures.style import caption_of
 
 __all__ = [
+    "Picture",
     "caption_of",
     "draw_deletion_curves",
     "draw_embedding",
@@ -21,5 +23,6 @@ __all__ = [
     "draw_epochs",
     "draw_head_agreement",
     "draw_neighbourhood",
+    "draw_overview",
     "draw_weight_by_degree",
 ]
