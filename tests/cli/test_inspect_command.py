@@ -2,13 +2,15 @@
 
 import importlib.util
 import json
+import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from gat.cli import main
 from gat.inspection import load_attention
-from gat.train import TrainConfig, train
+from gat.train import TrainConfig, evaluate, train
 
 SMALL = {"hidden_channels": 4, "heads": 2}
 
@@ -230,3 +232,13 @@ def test_a_name_that_is_another_nodes_number_is_a_name(inspect, own):
 def test_a_node_without_edges_has_nothing_to_look_at(inspect, own):
     _, out, _ = inspect(own, "--node", "alone")
     assert "alone (node 19): no edge enters it, so there is nothing to attend to" in out
+
+
+def test_a_run_that_has_not_ended_is_called_so(inspect, own, monkeypatch):
+    _, out, _ = inspect(own)
+    assert "has not ended" not in out
+    monkeypatch.setattr(
+        "gat.train.opened.evaluate", lambda path: replace(evaluate(path), stopped_by="")
+    )
+    _, out, _ = inspect(own)
+    assert re.search(r"test accuracy .* %, of a run that has not ended", out)
