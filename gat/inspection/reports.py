@@ -45,8 +45,10 @@ Weights are one thing, what a prediction depends on another. To see whether they
 taken from a node's neighbourhood in the order a method ranks them, and the probability of one
 class is followed. **Deletion** takes the highest ranked first: faithful ranks make the
 probability fall fast, a small area. **Insertion** puts them into the graph without edges: faithful
-ranks make it rise fast, a large area. **Random** order is what any method has to beat; in brackets
-are confidence intervals over nodes.\
+ranks make it rise fast, a large area. **Fidelity+ @k** is by how much the probability falls without
+the k highest ranked edges (of a faithful method: much), **fidelity− @k** by how much with these
+edges alone (little). **Random** order is what any method has to beat; in brackets are confidence
+intervals over nodes.\
 """
 
 

@@ -60,6 +60,8 @@ def test_faithfulness_is_told_by_its_numbers(found):
     deletion = faithful["attention"].deletion
     shown = f"{deletion.area:.3f} ({deletion.area_low:.3f} to {deletion.area_high:.3f})"
     assert shown in text
+    # Every column is explained.
+    assert all(f"**{word}" in text for word in ("Deletion", "Insertion", "Fidelity+", "fidelity−"))
     for verdict in faithful.verdicts.values():
         assert f"- {verdict}" in text
     against = faithful["attention"].against_random
