@@ -144,18 +144,19 @@ class Drops(TorchFunctionMode):
 
 
 # Looked up for each class once: asking Python anew takes longer than a small layer runs.
-_SIGNATURES: WeakKeyDictionary[type, inspect.Signature | None] = WeakKeyDictionary()
+_SIGNATURES: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
+UNKNOWN = object()
 
 
 def signature_of(module: nn.Module) -> inspect.Signature | None:
     """The signature of a module's forward; None of what is no Python function, as in a scripted
     module."""
-    kind = type(module)
     if "forward" in vars(module):
         return _signature(module.forward)
-    if kind not in _SIGNATURES:
-        _SIGNATURES[kind] = _signature(module.forward)
-    return _SIGNATURES[kind]
+    known = _SIGNATURES.get(type(module), UNKNOWN)
+    if known is UNKNOWN:
+        known = _SIGNATURES[type(module)] = _signature(module.forward)
+    return known
 
 
 def _signature(forward: Any) -> inspect.Signature | None:

@@ -22,10 +22,11 @@ def attention_layers(model: nn.Module) -> dict[str, nn.Module]:
     A layer with PyG's ``explain=False`` is left out.
     """
     able = {path: module for path, module in model.named_modules() if _can_be_heard(module)}
+    heard = set(able.values())
     outer = {
         path
         for path, module in able.items()
-        if any(part is not module and _can_be_heard(part) for part in module.modules())
+        if any(part is not module and part in heard for part in module.modules())
     }
     return {
         path: module

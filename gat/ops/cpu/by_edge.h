@@ -75,6 +75,12 @@ class ByEdge {
     }
   }
 
+  void store_weights(int n, const int64_t* number, const A* w) const {
+    T* weights = static_cast<T*>(task_.call.weights);
+    for (int k = 0; k < n; ++k)
+      for (int h = 0; h < H; ++h) narrow(w[k * H + h], weights[task_.at(number[k], h)]);
+  }
+
  private:
   // Of the vector that begins at `at`.
   void edge_terms(const Block& block, int64_t at, A* edge) const {
@@ -112,7 +118,13 @@ void raise_top(const A* s, int64_t all, A* top, A* total, A* sum, Width C) {
   for (int l = 0; l < LANES; ++l) top[l] = high[l];
 }
 
-// own: score_dst (null: none); other: score_src. scratch: [H * C].
+// Whether a row's exponentials are all at hand when its sum is known.
+inline bool in_one_block(const Edges& edges, int64_t row) {
+  return edges.start(row + 1) - edges.start(row) <= LANES;
+}
+
+// own: score_dst (null: none); other: score_src. scratch: [H * C]. Of rows in one block it also
+// writes the weights, if they are asked for; of the others `weights_by_edge` does.
 template <int H, int C0, class T>
 void forward_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own, Rows<T> other,
                      Range rows, Arithmetic<T>* sum) {
@@ -166,6 +178,14 @@ void forward_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own, Rows<
       stats[(row * H + h) * 2] = top[h];
       stats[(row * H + h) * 2 + 1] = inverse[h];
     }
+    if (task.call.weights && in_one_block(edges, row)) {
+      int64_t number[LANES];
+      const int n = int(edges.start(row + 1) - edges.start(row));
+      edges.numbers(edges.start(row), n, number);
+      for (int64_t at = 0; at < Lanes::filled(n); at += LANES)
+        for (int l = 0; l < LANES; ++l) s[at + l] *= inverse[l] * A(task.dropout.scale);
+      by_edge.store_weights(n, number, s);
+    }
   }
 }
 
@@ -186,7 +206,8 @@ struct Pulled {
   const A *__restrict z, *__restrict s, *__restrict weight, *__restrict kept, *__restrict delta;
 };
 
-// The weights after dropout, from the statistics of the forward pass; own, other as there.
+// The weights after dropout of rows in several blocks, from the statistics of the forward pass; own,
+// other as there.
 template <int H, class T>
 void weights_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own, Rows<T> other,
                      Range rows) {
@@ -196,8 +217,8 @@ void weights_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own, Rows<
   const A scale = A(task.dropout.scale);
   A z[Lanes::COUNT], s[Lanes::COUNT], kept[Lanes::COUNT], weight[LANES], w[Lanes::COUNT];
   const A* stats = static_cast<const A*>(task.call.stats);
-  T* weights = static_cast<T*>(task.call.weights);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
+    if (in_one_block(edges, row)) continue;
     A mine[LANES], top[LANES], inverse[LANES];
     Lanes::tile(own.data ? own[row] : nullptr, mine);
     for (int l = 0; l < LANES; ++l) {
@@ -214,9 +235,7 @@ void weights_by_edge(const Task<T>& task, const Edges& edges, Rows<T> own, Rows<
       by_edge.keep(block, kept);
       for (int64_t at = 0; at < Lanes::filled(block.n); at += LANES)
         weigh_lanes(s + at, top, inverse, kept + at, scale, weight, w + at);
-      for (int k = 0; k < block.n; ++k)
-        for (int h = 0; h < H; ++h)
-          narrow(w[k * H + h], weights[task.at(block.number[k], h)]);
+      by_edge.store_weights(block.n, block.number, w);
     });
   }
 }
