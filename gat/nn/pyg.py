@@ -64,11 +64,9 @@ class DropIn(MessagePassing):
     # Further methods of a layer that its message passing consists of.
     _own_steps: tuple[str, ...] = ()
     _overridden: tuple[str, ...] = ()
-    # Which weights the layer returns: those it sums by, or PyG's choice in some layers, those
-    # before dropout.
-    returned_weights: str = "after_dropout"
-    # Set while the layer is being recorded: which weights `_with_weights` is to hand out, raw.
-    _recorded: str | None = None
+    # Set while the layer is being recorded: `_with_weights` then hands out the graph and the
+    # weights that were summed by, those after dropout.
+    _recorded: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -167,7 +165,7 @@ class DropIn(MessagePassing):
         To the recorder the graph instead of edges, whose copy may be as large as the weights.
         """
         weights, sparse = split_batch(weights, batch), is_torch_sparse_tensor(edge_index)
-        if self._recorded is not None:
+        if self._recorded:
             return graph, weights
         if sparse and batch is None:
             if not self.add_self_loops:

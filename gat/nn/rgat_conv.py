@@ -48,7 +48,6 @@ class RGATConv(DropIn, pyg.RGATConv):
 
     # PyG reads these from its own class's source, which it does not find under a same-named one.
     propagate_type = {"x": Tensor, "edge_type": OptTensor, "edge_attr": OptTensor}  # noqa: RUF012
-    returned_weights = "before_dropout"
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
@@ -173,7 +172,9 @@ class RGATConv(DropIn, pyg.RGATConv):
         query = query.index_select(0, relations.target.edge)
         dropout = self.dropout if self.training and self.mod not in MODS else 0.0
         across = self.attention_mechanism == "across-relation"
-        plain = self.mod not in MODS and not (returns and dropout) and not self._changes
+        # The operator gives the weights after dropout, the layer returns those before.
+        as_asked = self._recorded or not (returns and dropout)
+        plain = self.mod not in MODS and as_asked and not self._changes
         if across and plain and self.attention_mode == ADDITIVE:
             result = additive_attention(
                 relations.graph, value, key, None, query if edge is None else query + edge,
@@ -193,7 +194,7 @@ class RGATConv(DropIn, pyg.RGATConv):
         out = self._sum(relations.graph, used, value)
         if not returns:
             return out, None
-        return out, used if self._recorded == "after_dropout" else weights
+        return out, used if self._recorded else weights
 
     def _scores(
         self, relations: Relations, key: Tensor, query: Tensor, edge: Tensor | None

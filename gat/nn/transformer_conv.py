@@ -14,7 +14,7 @@ from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
 from gat.nn.changes import Weighing
 from gat.nn.features import project
 from gat.nn.pyg import DropIn, check_pair
-from gat.ops import aggregate, dot_attention, dot_scores, segment_softmax
+from gat.ops import aggregate, dot_attention, dot_scores, out_and_weights, segment_softmax
 from gat.ops.dropout import drop_weights
 
 __all__ = ["TransformerConv"]
@@ -34,7 +34,6 @@ class TransformerConv(DropIn, pyg.TransformerConv):
         "value": Tensor,
         "edge_attr": OptTensor,
     }
-    returned_weights = "before_dropout"
 
     def forward(
         self,
@@ -70,13 +69,16 @@ class TransformerConv(DropIn, pyg.TransformerConv):
             split_heads(project(self.lin_value, x_src), self.heads),
         )
         asked = isinstance(return_attention_weights, bool)
-        if not asked and not self._changes:
+        weights: Tensor | None
+        if self._changes or (asked and not self._recorded):
+            out, weights = self._attend_in_steps(graph, *nodes, *edges, edge_index, batch)
+        else:
             dropout = self.dropout if self.training else 0.0
-            out: Any = dot_attention(graph, *nodes, *edges, dropout=dropout)
-            return self._complete(out, batch, x_dst)
-        out, weights = self._attend_in_steps(graph, *nodes, *edges, edge_index, batch)
+            result = dot_attention(graph, *nodes, *edges, dropout=dropout, return_weights=asked)
+            out, weights = out_and_weights(result)
         if not asked:
             return self._complete(out, batch, x_dst)
+        assert weights is not None
         weighted = self._with_weights(graph, edge_index, weights, batch)
         return self._complete(out, batch, x_dst), weighted
 
@@ -136,7 +138,7 @@ class TransformerConv(DropIn, pyg.TransformerConv):
         if self.training and self.dropout > 0:
             used = drop_weights(weights, self.dropout)
         out = aggregate(graph, used, value, edge_value)
-        return out, used if self._recorded == "after_dropout" else weights
+        return out, used if self._recorded else weights
 
     def _complete(self, out: Tensor, batch: int | None, x_dst: Tensor) -> Tensor:
         """An operator's output with heads joined and the target's own features added, weighed by a
@@ -155,6 +157,6 @@ class TransformerConv(DropIn, pyg.TransformerConv):
     ) -> tuple[Any, Tensor]:
         """The edges as they were passed, a sparse matrix too: this layer of PyG's sets no values
         in it."""
-        if isinstance(edge_index, Tensor) and self._recorded is None:
+        if isinstance(edge_index, Tensor) and not self._recorded:
             return edge_index, split_batch(weights, batch)
         return super()._with_weights(graph, edge_index, weights, batch)

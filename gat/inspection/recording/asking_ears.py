@@ -101,7 +101,7 @@ class OwnEar(AskingEar):
             self.states.append(RandomState.now())
             return args, kwargs
         self.states.append(None)
-        layer.__dict__["_recorded"] = self.when
+        layer.__dict__["_recorded"] = True
         bound.arguments[KEYWORD] = True
         return bound.args, bound.kwargs
 
@@ -124,15 +124,12 @@ class OwnEar(AskingEar):
 
     def needs_twin(self, asked: Any) -> bool:
         dropped = self.layer.training and getattr(self.layer, "dropout", 0) > 0
-        returned = self.layer.returned_weights
-        # Layers that return the weights before dropout have both at hand.
-        unknown = dropped and self.when == "before_dropout" and returned == "after_dropout"
-        return isinstance(asked, bool) or unknown
+        return isinstance(asked, bool) or (dropped and self.when == "before_dropout")
 
     def from_twin(self, state: "RandomState", args: Any, kwargs: Any) -> Any:
         """(graph, weights) of the same call without dropout, or with the same dropout."""
         twin = object.__new__(type(self.layer))
-        twin.__dict__.update(self.layer.__dict__, _recorded=self.when)
+        twin.__dict__.update(self.layer.__dict__, _recorded=True)
         if self.when == "before_dropout":
             # The twin's own flag: what it holds, say a normaliser that draws noise, keeps its own.
             twin.training = False
