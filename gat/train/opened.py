@@ -66,14 +66,19 @@ class OpenedRun:
             + ("" if names is None else f", or a node's name, such as {names[0]!r}")
         )
 
-    def example(self, readable: int = 12) -> int:
+    def example(self, readable: int = 30) -> int:
         """A node to show: of the test nodes (of all, if there are none) the one with most incoming
-        edges up to ``readable``, else with fewest; the first of equals."""
+        edges of those whose two hops have up to ``readable`` edges, else the one with fewest there;
+        the first of equals."""
         nodes = self.part("test")
         nodes = nodes if nodes.numel() else torch.arange(self.x.size(0))
-        degree = self._incoming()[nodes]
+        degree = self._incoming()
+        source, target = self.edge_index
+        between = source != target
+        edges = degree.index_add(0, target[between], degree[source[between]])
         # Those that do not fit come after all that do, the fewest edges first.
-        return int(nodes[torch.where(degree <= readable, degree, -degree).argmax()])
+        rank = torch.where(edges <= readable, degree, -edges)
+        return int(nodes[rank[nodes].argmax()])
 
     def sample(self, part: str, count: int) -> Tensor:
         """Up to ``count`` of a part's nodes that have a neighbour, drawn by a fixed seed."""

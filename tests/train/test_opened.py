@@ -63,10 +63,11 @@ def test_the_newest_run_is_the_one_started_last(run_dir, config):
 
 @pytest.fixture
 def opened(run_dir):
-    """The run, with edges of its own: 30 enter node 1, 3 node 2, 1 node 3, and itself node 0."""
+    """The run, with edges of its own: 40 enter node 1, 3 node 2, 1 node 3, 4 node 4, one of them
+    from node 1, and itself node 0."""
     run = open_run(run_dir)
-    target = torch.tensor([1] * 30 + [2] * 3 + [3] + [0] * 9)
-    source = torch.cat([torch.arange(100, 134), torch.zeros(9, dtype=torch.int64)])
+    target = torch.tensor([1] * 40 + [2] * 3 + [3] + [4] * 4 + [0] * 9)
+    source = torch.cat([torch.arange(100, 147), torch.tensor([1]), torch.zeros(9).long()])
     graph = dataclasses.replace(run.graph, test_mask=torch.zeros_like(run.graph.test_mask))
     return dataclasses.replace(run, edge_index=torch.stack([source, target]), graph=graph)
 
@@ -77,6 +78,7 @@ def with_test(run, *nodes):
 
 
 def test_the_example_fits_a_picture_where_one_does(opened):
+    # Node 4 has more edges, but one of them leads to forty.
     assert opened.example() == 2
     assert opened.example(readable=40) == 1
     # Only test nodes, if there are any; the least large, where all are too large.
@@ -88,7 +90,7 @@ def test_the_example_fits_a_picture_where_one_does(opened):
 
 def test_a_sample_is_of_nodes_with_neighbours_and_the_same_every_time(opened):
     with_test(opened, 0, 1, 2, 3, 4)
-    assert sorted(opened.sample("test", 10).tolist()) == [1, 2, 3]
+    assert sorted(opened.sample("test", 10).tolist()) == [1, 2, 3, 4]
     assert torch.equal(opened.sample("test", 2), opened.sample("test", 10)[:2])
     assert opened.sample("test", 0).tolist() == []
 
