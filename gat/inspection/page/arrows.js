@@ -76,36 +76,17 @@ const PARTS = [
 // The program that draws edges as wide as their size in pixels, at any zoom.
 function arrowsProgram() {
   const { floatColor } = Sigma.utils;
-  const { FLOAT, UNSIGNED_BYTE, TRIANGLES } = WebGLRenderingContext;
-  const number = (name, size) => ({ name, size, type: FLOAT });
-  const packed = (name) => ({ name, size: 4, type: UNSIGNED_BYTE, normalized: true });
-  return class extends Sigma.rendering.EdgeProgram {
-    getDefinition() {
-      return {
-        VERTICES: PARTS.length,
-        VERTEX_SHADER_SOURCE: EDGE_VERTEX,
-        FRAGMENT_SHADER_SOURCE: EDGE_FRAGMENT,
-        METHOD: TRIANGLES,
-        UNIFORMS: ["u_matrix", "u_half", "u_sizeRatio"],
-        ATTRIBUTES: [
-          number("a_start", 2), number("a_end", 2), number("a_radii", 2), number("a_width", 1),
-          packed("a_color"), packed("a_id"), number("a_part", 3),
-        ],
-      };
-    }
-
-    processVisibleItem(id, start, source, target, edge) {
-      const row = [
-        source.x, source.y, target.x, target.y, source.size, target.size, edge.size,
-        floatColor(edge.color), id,
-      ];
-      writeVertices(this.array, start, row, PARTS);
-    }
-
-    setUniforms(view, { gl, uniformLocations }) {
-      gl.uniformMatrix3fv(uniformLocations.u_matrix, false, view.matrix);
-      gl.uniform2f(uniformLocations.u_half, view.width / 2, view.height / 2);
-      gl.uniform1f(uniformLocations.u_sizeRatio, view.sizeRatio);
-    }
-  };
+  return program(Sigma.rendering.EdgeProgram, {
+    vertex: EDGE_VERTEX,
+    fragment: EDGE_FRAGMENT,
+    attributes: [
+      ["a_start", 2], ["a_end", 2], ["a_radii", 2], ["a_width", 1],
+      "a_color", "a_id", ["a_part", 3],
+    ],
+    parts: PARTS,
+    row: (id, source, target, edge) => [
+      source.x, source.y, target.x, target.y, source.size, target.size, edge.size,
+      floatColor(edge.color), id,
+    ],
+  });
 }

@@ -117,43 +117,35 @@ void main() {
 // Two triangles that make a square.
 const CORNERS = [[-1, -1], [1, -1], [-1, 1], [-1, 1], [1, -1], [1, 1]];
 
-// The same row for each vertex, each with its own part at the end. Instanced drawing would send
-// less, but without a graphics card it takes as long as a draw for each node and edge.
-function writeVertices(array, start, row, parts) {
-  let at = start;
-  for (const part of parts) {
-    for (const value of row) array[at++] = value;
-    for (const value of part) array[at++] = value;
-  }
-}
-
-// The program that draws nodes; attributes beside sigma's: shape, ring (pixels) and line (colour).
-function shapesProgram() {
-  const { floatColor } = Sigma.utils;
+// A program of sigma's, for nodes or for edges. attributes: [name, floats] of each, or a name alone
+// for a colour; row(id, ...items): their values, without the last's, which is a part of `parts` for
+// each vertex. Instanced drawing would send less, but without a graphics card it takes as long as a
+// draw for each node and edge.
+function program(Base, { vertex, fragment, attributes, parts, row }) {
   const { FLOAT, UNSIGNED_BYTE, TRIANGLES } = WebGLRenderingContext;
-  const number = (name, size) => ({ name, size, type: FLOAT });
-  const packed = (name) => ({ name, size: 4, type: UNSIGNED_BYTE, normalized: true });
-  return class extends Sigma.rendering.NodeProgram {
+  const attribute = (one) =>
+    Array.isArray(one)
+      ? { name: one[0], size: one[1], type: FLOAT }
+      : { name: one, size: 4, type: UNSIGNED_BYTE, normalized: true };
+  return class extends Base {
     getDefinition() {
       return {
-        VERTICES: CORNERS.length,
-        VERTEX_SHADER_SOURCE: NODE_VERTEX,
-        FRAGMENT_SHADER_SOURCE: NODE_FRAGMENT,
+        VERTICES: parts.length,
+        VERTEX_SHADER_SOURCE: vertex,
+        FRAGMENT_SHADER_SOURCE: fragment,
         METHOD: TRIANGLES,
         UNIFORMS: ["u_matrix", "u_half", "u_sizeRatio"],
-        ATTRIBUTES: [
-          number("a_position", 2), number("a_size", 1), number("a_shape", 1), number("a_ring", 1),
-          packed("a_color"), packed("a_line"), packed("a_id"), number("a_corner", 2),
-        ],
+        ATTRIBUTES: attributes.map(attribute),
       };
     }
 
-    processVisibleItem(id, start, node) {
-      const row = [
-        node.x, node.y, node.size, node.shape, node.ring,
-        floatColor(node.color), floatColor(node.line), id,
-      ];
-      writeVertices(this.array, start, row, CORNERS);
+    processVisibleItem(id, start, ...items) {
+      const shared = row(id, ...items);
+      let at = start;
+      for (const part of parts) {
+        for (const value of shared) this.array[at++] = value;
+        for (const value of part) this.array[at++] = value;
+      }
     }
 
     setUniforms(view, { gl, uniformLocations }) {
@@ -162,4 +154,22 @@ function shapesProgram() {
       gl.uniform1f(uniformLocations.u_sizeRatio, view.sizeRatio);
     }
   };
+}
+
+// The program that draws nodes; attributes beside sigma's: shape, ring (pixels) and line (colour).
+function shapesProgram() {
+  const { floatColor } = Sigma.utils;
+  return program(Sigma.rendering.NodeProgram, {
+    vertex: NODE_VERTEX,
+    fragment: NODE_FRAGMENT,
+    attributes: [
+      ["a_position", 2], ["a_size", 1], ["a_shape", 1], ["a_ring", 1],
+      "a_color", "a_line", "a_id", ["a_corner", 2],
+    ],
+    parts: CORNERS,
+    row: (id, node) => [
+      node.x, node.y, node.size, node.shape, node.ring,
+      floatColor(node.color), floatColor(node.line), id,
+    ],
+  });
 }
