@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -787,3 +788,12 @@ def test_palette_is_told_apart_in_greyscale():
 def test_88_classes_differ_in_colour_or_marker():
     looks = {(palette.kind(number).colour, palette.kind(number).marker) for number in range(88)}
     assert len(looks) == 88
+
+
+@pytest.mark.parametrize("dpi", [60, 72, 100, 200])
+def test_captions_fit_at_whatever_size_a_picture_is_saved(dpi):
+    figure = draw_entropy(record_of(*GRAPHS["random"], heads=8))
+    figure.set_dpi(dpi)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for text in figure.texts:
+        assert text.get_window_extent(renderer).x1 <= figure.bbox.x1

@@ -23,6 +23,8 @@ LOOK = {
     "legend.frameon": False,
 }
 CAPTION_SIZE, TITLE_SIZE = 9, 12
+# Dots per inch at which a picture may be saved or shown: in few dots letters are wider.
+SAVED_AT = (60, 72, 100, 150)
 # Inches: left free around the texts; below which a caption has too many lines.
 MARGIN, LEAST_WIDTH = 0.15, 5.0
 
@@ -78,8 +80,8 @@ def finish(
         box = legend.get_window_extent(renderer)
         beside, height = box.width / figure.dpi + MARGIN, max(height, box.height / figure.dpi)
     whole = max(width + beside, LEAST_WIDTH)
-    above = _Block(title, TITLE_SIZE, whole, renderer, figure.dpi)
-    below = _Block(caption, CAPTION_SIZE, whole, renderer, figure.dpi)
+    above = _Block(title, TITLE_SIZE, whole)
+    below = _Block(caption, CAPTION_SIZE, whole)
     tall = above.inches + height + below.inches
     figure.set_size_inches(whole, tall)
     picture = (0, below.inches / tall, 1 - beside / whole, height / tall)
@@ -94,13 +96,16 @@ def finish(
 class _Block:
     """Text in lines over the whole figure's width, and the height it needs with its margins."""
 
-    def __init__(self, text: str, size: float, width: float, renderer: Any, dpi: float) -> None:
+    def __init__(self, text: str, size: float, width: float) -> None:
+        from matplotlib.backends.backend_agg import RendererAgg
         from matplotlib.font_manager import FontProperties
 
         font = FontProperties(size=size)
+        renderers = [RendererAgg(1, 1, dpi) for dpi in SAVED_AT]
 
         def inches(part: str) -> float:
-            return renderer.get_text_width_height_descent(part, font, False)[0] / dpi
+            sizes = (one.get_text_width_height_descent(part, font, False) for one in renderers)
+            return max(size[0] / dpi for size, dpi in zip(sizes, SAVED_AT, strict=True))
 
         self.text, self.size, self.left = text, size, MARGIN / width
         self.lines = _wrap(text, width - 2 * MARGIN, inches)
