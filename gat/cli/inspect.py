@@ -22,8 +22,6 @@ __all__ = ["inspect_command"]
 
 # In the order in which a reader asks; GNNExplainer takes a second a node and is asked for.
 METHODS = ("attention", "gatt", "gradient_x_input", "nearest", "random")
-# More edges or nodes draw slowly in a page.
-WHOLE_GRAPH = 5000
 
 
 def inspect_command(options: Inspect) -> None:
@@ -168,11 +166,11 @@ class Look:
 
     def write_page(self, path: Path) -> None:
         """Of the node asked for; else of the whole graph, or of the example if that is large."""
-        from gat.inspection.page import write_page
+        from gat.inspection.page import MAX_EDGES, write_page
 
         edges = self.run.edge_index.size(1)
         node: int | None = self.node
-        if self.options.node is None and max(edges, self.run.x.size(0)) <= WHOLE_GRAPH:
+        if self.options.node is None and max(edges, self.run.x.size(0)) <= MAX_EDGES:
             node = None
         elif self.options.node is None:
             say(f"the page is of what {self.called} looks at, an example; --node chooses another")

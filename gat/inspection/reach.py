@@ -9,7 +9,7 @@ from torch_geometric.nn import MessagePassing
 
 from gat.errors import IndexRangeError, InputError
 
-__all__ = ["names_kind", "start_nodes", "visited_edges"]
+__all__ = ["names_kind", "node_counts", "start_nodes", "visited_edges"]
 
 # (source type, relation, target type)
 Kind = tuple[str, str, str]
@@ -23,7 +23,7 @@ def start_nodes(
     They are of the types with as many nodes as ``target``, the prediction, has rows; where none
     has, of any.
     """
-    sizes = _sizes(x, edges)
+    sizes = node_counts(x, edges)
     predicted = [name for name, size in sizes.items() if size == target.size(0)] or list(sizes)
     chosen = torch.as_tensor(index, device=target.device).reshape(-1)
     if chosen.dtype == torch.bool:
@@ -43,7 +43,7 @@ def start_nodes(
     return nodes
 
 
-def _sizes(x: Mapping[str, Tensor], edges: Mapping[Kind, Tensor]) -> dict[str, int]:
+def node_counts(x: Mapping[str, Tensor], edges: Mapping[Kind, Tensor]) -> dict[str, int]:
     """Nodes of each type, by features or, of a type without, by edges."""
     sizes = {name: features.size(0) for name, features in x.items()}
     for (source, _, dest), pair in edges.items():

@@ -104,12 +104,12 @@ class AttentionRecord:
     @property
     def source(self) -> Tensor:
         """The node that sends along each edge, int64 [E]."""
-        return self.edge_index[0 if self.flow == "source_to_target" else 1]
+        return ends_of(self.edge_index, self.flow)[0]
 
     @property
     def target(self) -> Tensor:
         """The node that each edge enters, int64 [E]."""
-        return self.edge_index[1 if self.flow == "source_to_target" else 0]
+        return ends_of(self.edge_index, self.flow)[1]
 
     @property
     def same_nodes(self) -> bool:
@@ -293,6 +293,12 @@ def in_order(attention: Attention | Sequence[AttentionRecord] | AttentionRecord)
             "there are no attention records; run the model inside gat.record_attention first"
         )
     return records
+
+
+def ends_of(edge_index: Tensor, flow: str) -> tuple[Tensor, Tensor]:
+    """The node that sends along each edge and the one that the edge enters, [E] each."""
+    first, second = edge_index
+    return (first, second) if flow == "source_to_target" else (second, first)
 
 
 def check_node(name: str, node: int, count: int) -> None:

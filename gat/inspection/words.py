@@ -1,17 +1,24 @@
-"""Numbers, names and tables as a report writes them, in Markdown."""
+"""Numbers and names as sentences have them, and tables as a report writes them, in Markdown."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
-__all__ = ["called", "counted", "escaped", "interval", "number", "share", "table"]
+__all__ = ["called", "counted", "escaped", "interval", "number", "share", "shown", "table"]
 
 
 def called(node: int, names: Sequence[str] | None) -> str:
     """A node in a sentence: "node 42", or by its name: "Alice (node 42)"."""
     return f"node {node}" if names is None else f"{names[node]} (node {node})"
+
+
+def shown(path: str, layer: nn.Module) -> str:
+    """A layer in a sentence: its name in the model and its class."""
+    kind = type(layer).__name__
+    return f"{path} ({kind})" if path else kind
 
 
 def counted(count: int, what: str) -> str:

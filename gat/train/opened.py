@@ -13,7 +13,7 @@ from gat.train.batches import Batch, make_batches
 from gat.train.config import TrainConfig
 from gat.train.run import RunResult
 from gat.train.step import evaluate_batches
-from gat.train.trainer import evaluate, load_task
+from gat.train.trainer import evaluated
 
 __all__ = ["OpenedRun", "newest_run", "open_run"]
 
@@ -119,9 +119,8 @@ def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
     data have changed, IndexRangeError for a graph the task has not.
     """
     path = Path(run_dir)
-    result = evaluate(path)
-    config = TrainConfig(**checkpoint.load(path).meta["config"])
-    task = load_task(config.data)
+    result, session = evaluated(path)
+    config, task = session.config, session.task
     number = _chosen(task, graph, config.data.split)
     data = config.data.model_copy(update={"features": "dense"})
     batches = make_batches(task, data, torch.device("cpu"))

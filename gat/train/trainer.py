@@ -19,7 +19,7 @@ from gat.train.optim import Clipper
 from gat.train.run import LOCK, RunFolder, RunResult
 from gat.train.session import Session, build_model, check_same_data, load_weights
 
-__all__ = ["evaluate", "load_task", "train"]
+__all__ = ["evaluate", "evaluated", "load_task", "train"]
 
 # What may differ on resuming: these change where and how long a run goes on, not what it computes
 # (but the last epoch is always evaluated, also between two that are due).
@@ -83,7 +83,11 @@ def evaluate(run_dir: str | Path, *, task: NodeTask | None = None) -> RunResult:
     still training may be evaluated; its ``stopped_by`` is "". Raises InputError where there is no
     run, CheckpointMismatchError where its data have changed.
     """
-    path = Path(run_dir)
+    return evaluated(Path(run_dir), task)[0]
+
+
+def evaluated(path: Path, task: NodeTask | None = None) -> tuple[RunResult, Session]:
+    """A run's scores, and the session with the weights it kept; as `evaluate`."""
     if not checkpoint.exists(path):
         raise InputError(f"{path} holds no checkpoint; expected the folder of a run of gat train")
     saved = checkpoint.load(path)
@@ -97,7 +101,7 @@ def evaluate(run_dir: str | Path, *, task: NodeTask | None = None) -> RunResult:
         session = Session(config, task, _device("auto" if config.device != "cpu" else "cpu"))
     load_weights(session.model, saved.part("best") or saved.part("model"))
     session.at = dataclasses.replace(session.at, **saved.meta["position"])
-    return _result(session, path)
+    return _result(session, path), session
 
 
 def load_task(config: DataConfig) -> NodeTask:

@@ -10,7 +10,8 @@ import torch
 
 from gat.cli import main
 from gat.inspection import load_attention
-from gat.train import TrainConfig, evaluate, train
+from gat.train import TrainConfig, train
+from gat.train.trainer import evaluated
 
 SMALL = {"hidden_channels": 4, "heads": 2}
 
@@ -237,8 +238,11 @@ def test_a_node_without_edges_has_nothing_to_look_at(inspect, own):
 def test_a_run_that_has_not_ended_is_called_so(inspect, own, monkeypatch):
     _, out, _ = inspect(own)
     assert "has not ended" not in out
-    monkeypatch.setattr(
-        "gat.train.opened.evaluate", lambda path: replace(evaluate(path), stopped_by="")
-    )
+
+    def unfinished(path):
+        result, session = evaluated(path)
+        return replace(result, stopped_by=""), session
+
+    monkeypatch.setattr("gat.train.opened.evaluated", unfinished)
     _, out, _ = inspect(own)
     assert re.search(r"test accuracy .* %, of a run that has not ended", out)

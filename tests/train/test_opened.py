@@ -41,7 +41,6 @@ def test_a_graph_that_is_not_there(run_dir):
 def test_of_several_graphs_the_first_with_test_nodes_is_looked_at(
     tmp_path, config, toy_graphs, monkeypatch
 ):
-    monkeypatch.setattr("gat.train.opened.load_task", lambda data: toy_graphs)
     monkeypatch.setattr("gat.train.trainer.load_task", lambda data: toy_graphs)
     train(config.updated(epochs=2), tmp_path / "run", task=toy_graphs)
     run = open_run(tmp_path / "run")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gat.errors import ArgumentTypeError, InputError
+from gat.inspection.record import ends_of
 
 __all__ = ["Inputs", "Local", "checked"]
 
@@ -30,12 +31,12 @@ class Inputs:
     @property
     def source(self) -> Tensor:
         """The node that sends along each edge, [E]."""
-        return self.edge_index[0 if self.flow == "source_to_target" else 1]
+        return ends_of(self.edge_index, self.flow)[0]
 
     @property
     def target(self) -> Tensor:
         """The node that each edge enters, [E]."""
-        return self.edge_index[1 if self.flow == "source_to_target" else 0]
+        return ends_of(self.edge_index, self.flow)[1]
 
     @property
     def num_nodes(self) -> int:

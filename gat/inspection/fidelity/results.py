@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from gat.errors import InputError
+from gat.inspection.measures.plain import plain
 
 __all__ = ["Curve", "Estimate", "Faithfulness", "MethodFaithfulness"]
 
@@ -23,12 +24,7 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists alone; None where there is no number."""
-        return {
-            "mean": _number(self.mean),
-            "low": _number(self.low),
-            "high": _number(self.high),
-            "values": self.values.tolist(),
-        }
+        return plain(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +48,7 @@ class Curve:
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists alone; None where there is no number."""
-        rows = {name: getattr(self, name) for name in ("fraction", "mean", "low", "high", "areas")}
-        return {
-            **{name: [_number(value) for value in row.tolist()] for name, row in rows.items()},
-            "values": self.values.tolist(),
-            "area": _number(self.area),
-            "area_low": _number(self.area_low),
-            "area_high": _number(self.area_high),
-        }
+        return plain(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +184,3 @@ class UnknownMethodError(InputError, KeyError):
     """No method of that name was measured."""
 
     __str__ = Exception.__str__
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

@@ -17,11 +17,12 @@ from torch import nn
 from gat.errors import ArgumentTypeError, InputError
 from gat.inspection.compiled import plain_name, uncompiled
 from gat.inspection.interventions.hooked import SignedHooks, TypedHooks
+from gat.inspection.words import shown
 from gat.nn.accelerate import TWINS, accelerate, restore, twins, why_left
 from gat.nn.changes import Change
 from gat.nn.pyg import DropIn
 
-__all__ = ["Layers", "changing", "check_heads", "layers_of", "num_heads", "shown"]
+__all__ = ["Layers", "changing", "check_heads", "layers_of", "num_heads"]
 
 # A layer's name, several, or None for all.
 Layers = str | Iterable[str] | None
@@ -71,11 +72,6 @@ def check_heads(path: str, layer: nn.Module, heads: Iterable[int]) -> tuple[int,
                 f"{shown(path, layer)} has no head {head}; expected numbers from 0 to {count - 1}"
             )
     return numbers
-
-
-def shown(path: str, layer: nn.Module) -> str:
-    """A layer for messages: its name and class."""
-    return f"{path} ({type(layer).__name__})" if path else type(layer).__name__
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from gat.errors import InputError
-from gat.inspection.interventions.changing import check_heads, shown
+from gat.inspection.interventions.changing import check_heads
 from gat.inspection.interventions.weight_changes import columns
 from gat.inspection.reach import names_kind
 from gat.inspection.record import Attention, AttentionRecord, in_order
+from gat.inspection.words import shown
 from gat.nn.batched import repeat_heads
 from gat.nn.changes import Weighing
 

@@ -5,6 +5,6 @@ the nodes. The browser's side is the template, the style sheet and the scripts b
 holds the drawing library, unmodified.
 """
 
-from gat.inspection.page.page import write_page
+from gat.inspection.page.page import MAX_EDGES, write_page
 
-__all__ = ["write_page"]
+__all__ = ["MAX_EDGES", "write_page"]

@@ -16,7 +16,10 @@ from gat.inspection.files import check_file, write_whole
 from gat.inspection.page.contents import contents
 from gat.inspection.record import Attention, AttentionRecord, in_order
 
-__all__ = ["write_page"]
+__all__ = ["MAX_EDGES", "write_page"]
+
+# More edges or nodes draw slowly.
+MAX_EDGES = 5000
 
 # In this order: each uses what those before it define.
 SCRIPTS = (
@@ -49,7 +52,7 @@ def write_page(
     class_names: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     title: str | None = None,
-    max_edges: int = 5000,
+    max_edges: int = MAX_EDGES,
     *,
     layer: str | None = None,
     head: int | None = None,

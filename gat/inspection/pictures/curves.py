@@ -7,7 +7,8 @@ import torch
 
 from gat.errors import InputError
 from gat.inspection.pictures.palette import GREY, shortened, stroke
-from gat.inspection.pictures.style import drawn, finish, grid, plural
+from gat.inspection.pictures.style import drawn, finish, grid
+from gat.inspection.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +80,7 @@ def _handle(number: int, name: str, one: Any) -> Any:
 
 def _caption(methods: Mapping[str, Any]) -> str:
     nodes = getattr(methods, "nodes", None)
-    over = "nodes" if nodes is None else plural(len(nodes), "node")
+    over = "nodes" if nodes is None else counted(len(nodes), "node")
     confidence = getattr(methods, "settings", {}).get("confidence")
     bars = "confidence intervals" if confidence is None else f"{confidence:.0%} intervals"
     beside = (

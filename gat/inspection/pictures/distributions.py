@@ -7,8 +7,9 @@ import numpy as np
 
 from gat.inspection.measures import DegreeWeight, Entropy, degree_weight, entropy
 from gat.inspection.pictures.palette import BAND, COLOURS, GREY
-from gat.inspection.pictures.style import drawn, finish, grid, plural
+from gat.inspection.pictures.style import drawn, finish, grid
 from gat.inspection.record import AttentionRecord
+from gat.inspection.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,7 +97,7 @@ def _entropy_handles() -> list[Any]:
 
 def _entropy_caption(record: AttentionRecord, found: Entropy, nodes: np.ndarray) -> Iterator[str]:
     yield (
-        f"{plural(int(nodes.sum()), 'node')}, each by its effective number of neighbours, "
+        f"{counted(int(nodes.sum()), 'node')}, each by its effective number of neighbours, "
         f"exp(entropy of its weights): as many as it would attend to if it attended to them "
         f"equally. Where the outline follows the grey area, the head treats all neighbours alike; "
         f"the further left of it, the more it chooses."
@@ -107,7 +108,7 @@ def _entropy_caption(record: AttentionRecord, found: Entropy, nodes: np.ndarray)
     )
     alone = int(((found.degree == 1).cpu().numpy() & ~nodes).sum())
     if alone:
-        yield f"Left out: {plural(alone, 'node')} with a single edge, which leaves no choice."
+        yield f"Left out: {counted(alone, 'node')} with a single edge, which leaves no choice."
     yield from _more_heads(record)
 
 
@@ -176,7 +177,7 @@ def _degree_handles() -> list[Any]:
 
 def _degree_caption(record: AttentionRecord, found: DegreeWeight) -> Iterator[str]:
     yield (
-        f"{plural(found.edge.numel(), 'edge')} between different nodes, by the degree of the node "
+        f"{counted(found.edge.numel(), 'edge')} between different nodes, by the degree of the node "
         f"they enter (its loop counted where it has one; nodes with one edge left out). On the "
         f"dashed line every neighbour gets the same weight; the longer the bars, the more the head "
         f"tells neighbours apart. Both axes are logarithmic."

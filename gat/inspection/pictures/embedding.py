@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gat.errors import InputError, MissingDependencyError
 from gat.inspection.pictures.palette import Classes
-from gat.inspection.pictures.style import drawn, finish, grid, plural
+from gat.inspection.pictures.style import drawn, finish, grid
+from gat.inspection.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def draw_embedding(
         ax.set(xlabel="first principal component", ylabel="second principal component")
     ax.spines[:].set_visible(method == "pca")
     numbers = classes.present(chosen) if y is not None else []
-    heading = title or f"{METHODS[method]} of {plural(len(chosen), 'embedding')}"
+    heading = title or f"{METHODS[method]} of {counted(len(chosen), 'embedding')}"
     return finish(
         figure, heading, _caption(rows, chosen, method, y is not None), classes.handles(numbers)
     )
@@ -109,8 +110,8 @@ def _pca(rows: np.ndarray) -> np.ndarray:
 
 def _caption(rows: np.ndarray, chosen: np.ndarray, method: str, labelled: bool) -> str:
     said = [
-        f"Each point is a node, by {METHODS[method]} from {plural(rows.shape[1], 'number')} to two;"
-        f" {'colour and marker are its class' if labelled else 'no classes were given'}."
+        f"Each point is a node, by {METHODS[method]} from {counted(rows.shape[1], 'number')} to "
+        f"two; {'colour and marker are its class' if labelled else 'no classes were given'}."
     ]
     if method == "pca":
         said.append("Distances along the axes are those of the embeddings; all others are dropped.")
@@ -120,5 +121,5 @@ def _caption(rows: np.ndarray, chosen: np.ndarray, method: str, labelled: bool) 
             "their sizes and the axes mean little: another seed moves them."
         )
     if len(chosen) < len(rows):
-        said.append(f"Drawn at random: {len(chosen):,} of {plural(len(rows), 'node')}.")
+        said.append(f"Drawn at random: {len(chosen):,} of {counted(len(rows), 'node')}.")
     return " ".join(said)

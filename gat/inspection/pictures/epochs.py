@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from gat.errors import InputError
 from gat.inspection.measures import EpochChange, change_over_epochs
 from gat.inspection.pictures.palette import GREY, stroke
-from gat.inspection.pictures.style import drawn, finish, grid, plural
+from gat.inspection.pictures.style import drawn, finish, grid
 from gat.inspection.record import Attention, AttentionRecord, in_order
+from gat.inspection.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,9 +81,9 @@ def _handles(heads: tuple[int, ...], even: dict[str, Any]) -> list[Any]:
 
 def _caption(change: EpochChange) -> str:
     return (
-        f"{plural(len(change.heads), 'head')} at {plural(len(change.epochs), 'epoch')}; means over "
-        f"nodes with two edges or more. Left: exp(entropy), the number of neighbours that would "
-        f"get as even a share. Middle: what a node keeps to itself. The broad grey line in both is "
+        f"{counted(len(change.heads), 'head')} at {counted(len(change.epochs), 'epoch')}; means "
+        f"over nodes with two edges or more. Left: exp(entropy), the number of neighbours that "
+        f"would get as even a share. Middle: what a node keeps to itself. The broad grey line in both is "
         f"what an even spread would give. Right: how far the weights are from those of the "
         f"recorded epoch before; 0 means no change, 0.693 is the most there can be."
     )

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gat.errors import InputError
 from gat.inspection.measures import HeadAgreement, head_agreement
-from gat.inspection.pictures.style import drawn, finish, grid, plural
+from gat.inspection.pictures.style import drawn, finish, grid
 from gat.inspection.record import AttentionRecord
+from gat.inspection.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +85,7 @@ def _caption(matrix: np.ndarray, thousandths: bool) -> Iterator[str]:
     if np.isnan(matrix).all():
         yield "No node has two edges or more, so no head has a choice to differ in."
         return
-    pairs = plural(len(matrix) * (len(matrix) - 1) // 2, "pair")
+    pairs = counted(len(matrix) * (len(matrix) - 1) // 2, "pair")
     yield (
         f"How differently two heads share out a node's attention: the mean over nodes of the "
         f"Jensen-Shannon divergence between their weights, for {pairs} of heads."

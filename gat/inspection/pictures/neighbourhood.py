@@ -12,8 +12,9 @@ from gat.inspection.measures.classes import Labels, labels_of
 from gat.inspection.pictures.palette import Classes, shortened
 from gat.inspection.pictures.placing import Hood, gather, place
 from gat.inspection.pictures.sketch import Panel, Sketch, outward
-from gat.inspection.pictures.style import drawn, finish, grid, plural
+from gat.inspection.pictures.style import drawn, finish, grid
 from gat.inspection.record import Attention, AttentionRecord, in_order
+from gat.inspection.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,8 +120,8 @@ def _caption(
     if others:
         within = "directly" if hops == 1 else f"within {hops} hops"
         yield (
-            f"In the middle node {node}, around it {plural(others, 'node')} whose messages reach "
-            f"it {within} in {record.name}, over {plural(len(hood.rows), 'edge')}."
+            f"In the middle node {node}, around it {counted(others, 'node')} whose messages reach "
+            f"it {within} in {record.name}, over {counted(len(hood.rows), 'edge')}."
         )
         yield from _how_to_read(hood, panels, named)
         yield f"If node {node} attended to all alike, each would get {_even(record, node):.2g}."
@@ -130,14 +131,14 @@ def _caption(
         yield "A ring around a node is its weight on itself, on the same scale."
     if hood.num_left_out:
         yield (
-            f"Left out: the {plural(hood.num_left_out, 'node')} it attends to least; the drawn "
+            f"Left out: the {counted(hood.num_left_out, 'node')} it attends to least; the drawn "
             f"ones and the node itself have {_drawn_share(record, hood):.0%} of its attention."
         )
     if record.complete is not None and not bool(record.complete[node]):
         yield f"Only a sample of the edges into node {node} was recorded."
     if len(panels) == HEADS + 1 < record.num_heads + 1:
         rest = list(record.heads[HEADS:])
-        yield f"{plural(len(rest), 'more head')} can be drawn by heads={rest}."
+        yield f"{counted(len(rest), 'more head')} can be drawn by heads={rest}."
 
 
 def _how_to_read(hood: Hood, panels: list[Panel], named: bool) -> Iterator[str]:

@@ -10,7 +10,7 @@ from gat.errors import MissingDependencyError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["caption_of", "drawn", "finish", "grid", "plural"]
+__all__ = ["caption_of", "drawn", "finish", "grid"]
 
 P = ParamSpec("P")
 
@@ -154,8 +154,3 @@ def _wrap(text: str, room: float, inches: Callable[[str], float]) -> list[str]:
             used += width + space * bool(lines[-1])
             lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
-
-
-def plural(count: int, word: str, more: str | None = None) -> str:
-    """``1 edge``, ``2 edges``, ``10,556 edges``."""
-    return f"{count:,} {word if count == 1 else (more or word + 's')}"

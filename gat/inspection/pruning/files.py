@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gat.errors import ArgumentTypeError, CheckpointMismatchError, CorruptDataError, InputError
+from gat.inspection.files import write_whole
 from gat.inspection.pruning.heads import PRUNED, prune_heads
 from gat.models import GAT
 
@@ -28,7 +29,8 @@ def save_pruned(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     The file has the ``state_dict``, which heads were removed, and of a `gat.models.GAT` the options
     that make it. It is there whole or not at all. Returns its path.
 
-    Raises InputError for a model that is neither a GAT nor pruned.
+    Raises InputError for a model that is neither a GAT nor pruned, and for a file that cannot be
+    written.
     """
     steps = vars(model).get(PRUNED)
     if steps is None and type(model) is not GAT:
@@ -45,9 +47,7 @@ def save_pruned(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     tensors = {k: v.detach().clone().cpu().contiguous() for k, v in model.state_dict().items()}
     data = safetensors.torch.save(tensors, {"format": "pt", ENTRY: json.dumps(meta)})
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    write_whole(path, data)
     return path
 
 

@@ -12,9 +12,10 @@ from torch_geometric.nn import JumpingKnowledge
 
 from gat.errors import InputError
 from gat.inspection.compiled import COMPILED
-from gat.inspection.interventions.changing import CHANGED, check_heads, layers_of, shown
+from gat.inspection.interventions.changing import CHANGED, check_heads, layers_of
 from gat.inspection.interventions.weight_changes import joins_heads
 from gat.inspection.pruning.smaller_layers import drop_heads, keep_inputs
+from gat.inspection.words import shown
 from gat.models import GAT
 
 __all__ = ["PRUNED", "Following", "prune_heads"]

@@ -8,7 +8,7 @@ from torch_geometric import EdgeIndex
 
 from gat.errors import InputError
 from gat.graph import Graph, read_edges
-from gat.inspection.record import AttentionRecord, EdgeType
+from gat.inspection.record import AttentionRecord, EdgeType, ends_of
 from gat.inspection.recording.ears import Heard
 from gat.inspection.recording.edges import own_rows
 
@@ -76,7 +76,7 @@ def _of_list(heard: Heard, edges: Tensor, flow: str, num_dst: int) -> Parts:
     has = rows >= 0
     added = torch.ones(listed.size(1), dtype=torch.bool, device=rows.device)
     added[rows[has]] = False
-    target = listed[1 if flow == "source_to_target" else 0]
+    _, target = ends_of(listed, flow)
     loops.index_add_(0, target[added], weights[added])
     if bool(has.all()) and torch.equal(rows, torch.arange(rows.numel(), device=rows.device)):
         return weights[: rows.numel()], loops
@@ -87,8 +87,7 @@ def _of_list(heard: Heard, edges: Tensor, flow: str, num_dst: int) -> Parts:
 
 def _num_nodes(heard: Heard, edges: Tensor, flow: str) -> tuple[int, int]:
     """(sources, targets), by the features where they tell, else by the largest numbers."""
-    ends = edges if flow == "source_to_target" else edges.flip(0)
-    largest = [int(row.max()) + 1 if row.numel() else 0 for row in ends]
+    largest = [int(row.max()) + 1 if row.numel() else 0 for row in ends_of(edges, flow)]
     num_src, num_dst = (
         seen if known is None else known
         for known, seen in zip(heard.num_nodes, largest, strict=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gat.errors import InputError
-from gat.inspection.record import AttentionRecord, EdgeType
+from gat.inspection.record import AttentionRecord, EdgeType, ends_of
 from gat.inspection.recording.numbering import numbers_of, whole_graph
 from gat.inspection.recording.restricting import target_mask
 from gat.inspection.storing.spool import Spool, publish
@@ -119,7 +119,7 @@ class Table:
     ) -> "Table":
         num_dst = num_nodes[1]
         edges = edges.to(record.weights.device)
-        target = edges[1 if record.flow == "source_to_target" else 0]
+        _, target = ends_of(edges, record.flow)
         none = target.new_full((num_dst,), -1)
         return cls(
             record,
@@ -195,7 +195,7 @@ class Table:
 
     def record(self) -> AttentionRecord:
         """All that was kept, in the order of the whole graph's edges."""
-        target = self.edges[1 if self.first.flow == "source_to_target" else 0]
+        _, target = ends_of(self.edges, self.first.flow)
         parts = [(target[:0], self.loops[:0])]
         for number, e_id, weights in self.rows:
             kept = self.batch[target[e_id]] == number

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.inspection.recording.hooks import Hook
+from gat.inspection.words import shown
 
 __all__ = [
     "KEYWORD",
@@ -57,7 +58,7 @@ class Heard:
     @property
     def layer(self) -> str:
         """The layer's name and class, for messages."""
-        return _named(self.path, self.module)
+        return shown(self.path, self.module)
 
     @property
     def flow(self) -> str:
@@ -78,7 +79,7 @@ class Ear(ABC):
         self, path: str, layer: nn.Module, when: str, hear: Callable[[Heard], None]
     ) -> None:
         self.path, self.layer, self.when, self.tell = path, layer, when, hear
-        self.name = _named(path, layer)
+        self.name = shown(path, layer)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -183,11 +184,6 @@ def counts(x: Any, size: Any = None) -> Ends:
     if size is not None:
         known = [rows if one is None else one for one, rows in zip(size, known, strict=True)]
     return known[0], known[1]
-
-
-def _named(path: str, module: nn.Module) -> str:
-    kind = type(module).__name__
-    return f"{path} ({kind})" if path else kind
 
 
 def _plain(part: Any) -> Tensor | None:

@@ -9,6 +9,7 @@ from torch_geometric.data import Data, HeteroData
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph, read_edges
+from gat.inspection.reach import node_counts
 from gat.inspection.record import EdgeType
 
 __all__ = ["numbers_of", "whole_graph"]
@@ -26,7 +27,8 @@ def whole_graph(full: Any) -> tuple[dict[EdgeType | None, Tensor], dict[str | No
         return edges, {kind: int(full[kind].num_nodes or 0) for kind in full.node_types}
     if isinstance(full, Mapping):
         edges = {kind: _pair(pair) for kind, pair in full.items()}
-        return edges, _sizes(edges)
+        counts: dict[Any, int] = {**node_counts({}, edges)}
+        return edges, counts
     if isinstance(full, Graph):
         return {None: full.edge_index}, {None: max(full.num_src, full.num_dst)}
     read = read_edges(full)
@@ -87,13 +89,3 @@ def _checked(name: str, ids: Any, count: int | None) -> Tensor:
 def _pair(edges: Any) -> Tensor:
     read = read_edges(edges)
     return torch.stack([read.source, read.target])
-
-
-def _sizes(edges: Mapping[Any, Tensor]) -> dict[Any, int]:
-    """Nodes of each type by the largest number among its edges."""
-    sizes: dict[Any, int] = {}
-    for kind, pair in edges.items():
-        for name, row in ((kind[0], pair[0]), (kind[2], pair[1])):
-            needed = int(row.max()) + 1 if row.numel() else 0
-            sizes[name] = max(sizes.get(name, 0), needed)
-    return sizes
