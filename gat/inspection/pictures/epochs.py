@@ -83,7 +83,7 @@ def _caption(change: EpochChange) -> str:
     return (
         f"{counted(len(change.heads), 'head')} at {counted(len(change.epochs), 'epoch')}; means "
         f"over nodes with two edges or more. Left: exp(entropy), the number of neighbours that "
-        f"would get as even a share. Middle: what a node keeps to itself. The broad grey line in both is "
-        f"what an even spread would give. Right: how far the weights are from those of the "
+        f"would get as even a share. Middle: what a node keeps to itself. The broad grey line in "
+        f"both is what an even spread would give. Right: how far the weights are from those of the "
         f"recorded epoch before; 0 means no change, 0.693 is the most there can be."
     )
