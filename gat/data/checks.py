@@ -24,6 +24,7 @@ def check_task(task: NodeTask, *, allow_overlap: bool, check_finite: bool) -> No
         where = f"{task.name}, graph {number}" if task.inductive else task.name
         _check_shapes(task, graph, where)
         _check_edges(graph, where)
+        _check_edge_attr(task, graph, where)
         if check_finite:
             _check_finite(graph, where)
         _check_labels(task, graph, where)
@@ -87,7 +88,34 @@ def _check_edges(graph: TaskGraph, where: str) -> None:
         )
 
 
+def _check_edge_attr(task: NodeTask, graph: TaskGraph, where: str) -> None:
+    attr, dim = graph.edge_attr, task.edge_dim
+    if attr is None and dim is None:
+        return
+    if attr is None or attr.dim() != 2 or attr.shape[1] != dim:
+        found = "missing" if attr is None else f"of shape {list(attr.shape)}"
+        raise InputError(
+            f"{where}: edge_attr is {found}; expected [E, D] with the first graph's D in every "
+            "graph, or none in any"
+        )
+    if not attr.is_floating_point():
+        raise ArgumentTypeError(f"{where}: edge_attr must be floating point, it is {attr.dtype}")
+    if attr.shape[0] != graph.num_edges:
+        raise InputError(
+            f"{where}: edge_attr has {attr.shape[0]} rows, edge_index has {graph.num_edges} edges; "
+            "both need one per edge"
+        )
+
+
 def _check_finite(graph: TaskGraph, where: str) -> None:
+    attr = graph.edge_attr
+    if attr is not None and len(bad := (~torch.isfinite(attr)).nonzero()):
+        edge, feature = bad[0].tolist()
+        raise InputError(
+            f"{where}: feature {feature} of edge {edge} is {float(attr[edge, feature])}; clean the "
+            "edge features or pass check_finite=False (on the command line: --set "
+            "data.check_finite=false)"
+        )
     bad = (~torch.isfinite(graph.x)).nonzero()
     if len(bad):
         node, feature = bad[0].tolist()

@@ -26,6 +26,7 @@ class TaskGraph:
     x: float32 [N, F]. y: int64 [N], -1 unlabelled; or float32 [N, K] of 0 and 1, NaN unlabelled.
     train_mask, val_mask, test_mask: bool [N, S], always two-dimensional.
     node_ids: the caller's names of the nodes, where the source has names.
+    edge_attr: float32 [E, D], features of the edges in edge_index's order, where there are any.
     """
 
     edge_index: Tensor
@@ -35,6 +36,7 @@ class TaskGraph:
     val_mask: Tensor
     test_mask: Tensor
     node_ids: tuple[str, ...] | None = None
+    edge_attr: Tensor | None = None
     _graph: "Graph | None" = field(default=None, init=False, repr=False)
 
     @property
@@ -94,6 +96,12 @@ class NodeTask:
     @property
     def num_features(self) -> int:
         return int(self.graphs[0].x.shape[1])
+
+    @property
+    def edge_dim(self) -> int | None:
+        """How many features an edge has; None without any."""
+        attr = self.graphs[0].edge_attr
+        return None if attr is None else int(attr.shape[1])
 
     @property
     def num_splits(self) -> int:

@@ -39,12 +39,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """x: float32 [N, F], dense or sparse CSR; edges: a Graph, or an edge_index [2, E]; parts: those
-    with any row."""
+    """x: float32 [N, F], dense or sparse CSR; edges: a Graph, an edge_index [2, E], or one Graph for
+    each attention layer; parts: those with any row; edge_attr: float32 [E, D] in the caller's order;
+    nodes: the whole graph's number of each row of x, int64 [N], where x is a part of it."""
 
     x: Tensor
     edges: Any
     parts: dict[str, Part]
+    edge_attr: Tensor | None = None
+    nodes: Tensor | None = None
 
     @property
     def num_nodes(self) -> int:
@@ -85,9 +88,10 @@ def _maybe_sparse(x: Tensor, features: str) -> Tensor:
 
 def _batch(graph: TaskGraph, config: DataConfig, device: torch.device) -> Batch:
     x = normalize_features(graph.x, config.normalize_features)
-    edges = graph.graph()
+    edges, edge_attr = graph.graph(), graph.edge_attr
     if config.undirected:
-        edges = Graph.from_edge_index(_both_ways(graph.edge_index), graph.num_nodes)
+        both, edge_attr = _both_ways(graph.edge_index, edge_attr, graph.num_nodes)
+        edges = Graph.from_edge_index(both, graph.num_nodes)
     parts = {}
     labelled = graph.y >= 0 if graph.y.dim() == 1 else ~graph.y.isnan().all(dim=1)
     for name in PARTS:
@@ -97,14 +101,18 @@ def _batch(graph: TaskGraph, config: DataConfig, device: torch.device) -> Batch:
         elif bool(mask.any()):
             rows = mask.nonzero()[:, 0]
             parts[name] = Part(rows.to(device), graph.y[rows].to(device))
-    return Batch(x.to(device), edges.to(device), parts)
+    edge_attr = None if edge_attr is None else edge_attr.to(device)
+    return Batch(x.to(device), edges.to(device), parts, edge_attr)
 
 
-def _both_ways(edge_index: Tensor) -> Tensor:
-    """The edges and the reverse of each that lacks one; each pair of nodes once a direction."""
+def _both_ways(
+    edge_index: Tensor, edge_attr: Tensor | None, num_nodes: int
+) -> tuple[Tensor, Tensor | None]:
+    """The edges and the reverse of each that lacks one; each pair of nodes once a direction, with
+    the mean of its edges' features."""
     from torch_geometric.utils import to_undirected
 
-    return to_undirected(edge_index)
+    return to_undirected(edge_index, edge_attr, num_nodes, reduce="mean")
 
 
 def training_order(
@@ -141,4 +149,6 @@ def join(batches: list[Batch]) -> Batch:
     if len(part.y) == offsets[-1]:
         part = replace(part, rows=None)
     graph = Graph.from_edge_index(torch.cat(edges, dim=1), offsets[-1])
-    return Batch(torch.cat([b.x for b in batches]), graph, {"train": part})
+    attrs = [b.edge_attr for b in batches if b.edge_attr is not None]
+    x = torch.cat([b.x for b in batches])
+    return Batch(x, graph, {"train": part}, torch.cat(attrs) if attrs else None)

@@ -223,10 +223,12 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def fingerprint(task: NodeTask) -> str:
-    """sha256 of the task's edges, features, labels and masks."""
+    """sha256 of the task's edges, their features, features, labels and masks."""
     digest = hashlib.sha256()
     for graph in task.graphs:
-        for name in ("edge_index", "x", "y", "train_mask", "val_mask", "test_mask"):
+        for name in ("edge_index", "x", "y", "train_mask", "val_mask", "test_mask", "edge_attr"):
+            if getattr(graph, name) is None:
+                continue
             tensor: Tensor = getattr(graph, name).detach().cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {list(tensor.shape)};".encode())
             digest.update(tensor.view(torch.uint8).numpy().data if tensor.numel() else b"")

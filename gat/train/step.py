@@ -21,9 +21,10 @@ class Score(NamedTuple):
 
 
 def forward(model: nn.Module, batch: Batch, precision: str = "float32") -> Tensor:
-    """The logits [N, K] of every node; "bfloat16" under torch.autocast."""
+    """The logits [R, K] of every node the batch's graph ends in; "bfloat16" under torch.autocast."""
+    edges = (batch.edges,) if batch.edge_attr is None else (batch.edges, batch.edge_attr)
     with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        return model(batch.x, batch.edges)
+        return model(batch.x, *edges)
 
 
 def train_step(

@@ -206,3 +206,23 @@ def test_normalize_features_of_an_unknown_mode():
     assert normalize_features(x, "none") is x
     with pytest.raises(InputError, match="mode 'column' is unknown"):
         normalize_features(x, "column")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("attr", "sentence"),
+    [
+        (torch.zeros(3, 2), "edge_attr has 3 rows, edge_index has 2 edges"),
+        (torch.zeros(2), r"edge_attr is of shape \[2\]; expected \[E, D\]"),
+        (torch.zeros(2, 2, dtype=torch.int64), "edge_attr must be floating point"),
+        (torch.tensor([[0.0, 1.0], [2.0, torch.nan]]), "feature 1 of edge 1 is nan"),
+    ],
+    ids=["rows", "dimensions", "dtype", "finite"],
+)
+def test_edge_features_are_checked(attr, sentence):
+    mask = torch.tensor([[True], [False]])
+    graph = TaskGraph(
+        torch.tensor([[0, 1], [1, 0]]), torch.zeros(2, 3), torch.tensor([0, 1]),
+        mask, ~mask, ~mask, edge_attr=attr,
+    )  # fmt: skip
+    with pytest.raises((ValueError, TypeError), match=sentence):
+        NodeTask("pair", (graph,), 2).validate(allow_overlap=True)
