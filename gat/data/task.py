@@ -101,7 +101,7 @@ class NodeTask:
     def edge_dim(self) -> int | None:
         """How many features an edge has; None without any."""
         attr = self.graphs[0].edge_attr
-        return None if attr is None else int(attr.shape[1])
+        return None if attr is None else int(attr.shape[-1])
 
     @property
     def num_splits(self) -> int:

@@ -39,9 +39,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """x: float32 [N, F], dense or sparse CSR; edges: a Graph, an edge_index [2, E], or one Graph for
-    each attention layer; parts: those with any row; edge_attr: float32 [E, D] in the caller's order;
-    nodes: the whole graph's number of each row of x, int64 [N], where x is a part of it."""
+    """What a model is fed, and whom it answers for.
+
+    x: float32 [N, F], dense or sparse CSR. edges: a Graph, an edge_index [2, E], or one Graph for
+    each attention layer. parts: those with any row. edge_attr: float32 [E, D] in the caller's
+    order. nodes: the whole graph's number of each row of x, int64 [N], where x is a part of it.
+    """
 
     x: Tensor
     edges: Any

@@ -21,7 +21,7 @@ class Score(NamedTuple):
 
 
 def forward(model: nn.Module, batch: Batch, precision: str = "float32") -> Tensor:
-    """The logits [R, K] of every node the batch's graph ends in; "bfloat16" under torch.autocast."""
+    """The logits [R, K] of the nodes the batch's edges end in; "bfloat16" under autocast."""
     edges = (batch.edges,) if batch.edge_attr is None else (batch.edges, batch.edge_attr)
     with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         return model(batch.x, *edges)
