@@ -139,8 +139,10 @@ def _ask(lib: ctypes.CDLL, name: str, result: type) -> Any:
 def _of_another_build(lib: ctypes.CDLL) -> str:
     """Why calls cannot be passed to it: a struct read as another would crash. "" if they can."""
     from gat.ops.cpu.kernels import Call
+    from gat.ops.cpu.sampling import Hop
 
-    size, expected = _ask(lib, "gat_cpu_call_size", ctypes.c_longlong), ctypes.sizeof(Call)
-    if size == expected:
-        return ""
-    return f"is of another build: it reads calls of {size} bytes, expected {expected}"
+    for name, struct in (("call", Call), ("hop", Hop)):
+        size = _ask(lib, f"gat_cpu_{name}_size", ctypes.c_longlong)
+        if size != (expected := ctypes.sizeof(struct)):
+            return f"is of another build: it reads {name}s of {size} bytes, expected {expected}"
+    return ""

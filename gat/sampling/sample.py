@@ -1,0 +1,84 @@
+"""`Sample`: the neighbourhood of some seeds, as the graph of each layer."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from gat.graph import Graph
+from gat.sampling.structure import SampledGraph
+
+__all__ = ["Sample"]
+
+
+@dataclass(eq=False)
+class Sample:
+    """What was sampled around S seeds in L hops: n nodes, e edges.
+
+    nodes      int64 [n]: their numbers in the whole graph, seeds first, then in order of first
+               occurrence, hop by hop
+    rowptr     int32 [m + 1], col int32 [e]: the edges that enter each of the first m nodes, those
+               that were expanded, by local numbers
+    positions  [e]: the edges' sorted numbers in the whole graph; numbers [E] or None: which of the
+               caller's edges those are
+    num_nodes  L + 1 numbers: nodes found in each hop, the seeds first; num_edges: L numbers
+    trees      int64 [n]: of which seed's tree each node is, where each seed has one to itself
+    """
+
+    nodes: Tensor
+    rowptr: Tensor
+    col: Tensor
+    positions: Tensor
+    numbers: Tensor | None
+    num_nodes: list[int]
+    num_edges: list[int]
+    trees: Tensor | None = None
+
+    @property
+    def num_seeds(self) -> int:
+        return self.num_nodes[0]
+
+    @cached_property
+    def edges(self) -> Tensor:
+        """The caller's numbers of the edges, columns of the whole graph's edge_index, int64 [e]."""
+        if self.numbers is None:
+            return self.positions.long()
+        return self.numbers.index_select(0, self.positions).long()
+
+    @cached_property
+    def edge_index(self) -> Tensor:
+        """Sources and targets of the edges by local numbers, int64 [2, e]."""
+        targets = torch.arange(self.rowptr.numel() - 1)
+        row = targets.repeat_interleave(self.rowptr.diff(), output_size=self.col.numel())
+        return torch.stack([self.col.long(), row])
+
+    @cached_property
+    def graph(self) -> SampledGraph:
+        """All edges between all nodes: for networks whose layers all compute every node."""
+        last = self.rowptr[-1:].expand(self.nodes.numel() + 1 - self.rowptr.numel())
+        return SampledGraph.of(torch.cat([self.rowptr, last]), self.col, self.nodes.numel())
+
+    @cached_property
+    def graphs(self) -> list[Graph]:
+        """One graph for each layer, the first layer's first.
+
+        Layer l of L, counted from 0, gives the nodes within L - l - 1 hops what the layers above
+        need, from those within L - l: the targets are the first of the sources. Its caller's edges
+        are the first of ``edges``.
+        """
+        within = list(accumulate(self.num_nodes))
+        upto = list(accumulate(self.num_edges))
+        return [
+            SampledGraph.of(
+                self.rowptr[: within[hops - 1] + 1], self.col[: upto[hops - 1]], within[hops]
+            )
+            for hops in range(len(self.num_edges), 0, -1)
+        ]
+
+    def prepare(self, self_loops: bool = False) -> "Sample":
+        """Work out now, say in the background, what layers will ask of the graphs."""
+        for graph in self.graphs:
+            graph.prepare(self_loops)  # type: ignore[attr-defined]
+        return self
