@@ -64,7 +64,7 @@ class Plan:
         """
         # Said here once; the processes that are started keep silent about it.
         notice_if_missing()
-        self.say(f"{title}: checking {', '.join(self.peers)} against float64")
+        self.say(f"{title}: checking {', '.join(self.peers)}")
         found = self._run(f"{kind}.check", {**what, "names": list(self.peers)})
         absent = found["absent"]
         checked = Checked(**{key: found[key] for key in Checked.model_fields})

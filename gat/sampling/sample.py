@@ -7,7 +7,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from gat.graph import Graph
+from gat.graph import CompactEdges, Graph
 from gat.sampling.structure import SampledGraph
 
 __all__ = ["Sample"]
@@ -58,7 +58,7 @@ class Sample:
     def graph(self) -> SampledGraph:
         """All edges between all nodes: for networks whose layers all compute every node."""
         last = self.rowptr[-1:].expand(self.nodes.numel() + 1 - self.rowptr.numel())
-        return SampledGraph.of(torch.cat([self.rowptr, last]), self.col, self.nodes.numel())
+        return self._of(torch.cat([self.rowptr, last]), self.col, self.nodes.numel())
 
     @cached_property
     def graphs(self) -> list[Graph]:
@@ -71,11 +71,12 @@ class Sample:
         within = list(accumulate(self.num_nodes))
         upto = list(accumulate(self.num_edges))
         return [
-            SampledGraph.of(
-                self.rowptr[: within[hops - 1] + 1], self.col[: upto[hops - 1]], within[hops]
-            )
+            self._of(self.rowptr[: within[hops - 1] + 1], self.col[: upto[hops - 1]], within[hops])
             for hops in range(len(self.num_edges), 0, -1)
         ]
+
+    def _of(self, rowptr: Tensor, col: Tensor, num_src: int) -> SampledGraph:
+        return SampledGraph.of(CompactEdges(rowptr, col, None), num_src)
 
     def prepare(self, self_loops: bool = False) -> "Sample":
         """Work out now, say in the background, what layers will ask of the graphs."""

@@ -1,7 +1,6 @@
 """`SampledGraph`: a Graph whose transpose and self-loops are counted out rather than sorted.
 
-A sampled graph is used once or twice, so what a Graph works out once and keeps is half the cost of
-it. The compiled library does it in passes over the edges; without it the Graph's own code serves.
+A sampled graph is used once or twice, so what a Graph works out once and keeps is half its cost. The compiled library does it in passes over the edges; without it the Graph's own code serves.
 """
 
 import torch
@@ -19,15 +18,49 @@ __all__ = ["SampledGraph"]
 class SampledGraph(Graph):
     """A Graph of int32 edges grouped by target; within a target in the order they were drawn.
 
-    Where it has fewer targets than sources, the targets are the first of the sources.
+    Where it has fewer targets than sources, the targets are the first of the sources. The int64
+    arrays are worked out only where they are asked for: kernels read `by_target` and `by_source`.
     """
 
+    # `origin` as it came; None where no loops were added.
+    origin_compact: Tensor | None = None
+
     @classmethod
-    def of(cls, rowptr: Tensor, col: Tensor, num_src: int) -> "SampledGraph":
-        """From rowptr [num_dst + 1] and col [E], int32; the caller's edges are in this order."""
-        graph = cls(rowptr.long(), col.long(), num_src, rowptr.numel() - 1)
-        graph.by_target = CompactEdges(rowptr, col, None)
+    def of(cls, edges: CompactEdges, num_src: int) -> "SampledGraph":
+        """From edges int32 whose listed order, but for loops that were added, is the caller's."""
+        graph = object.__new__(cls)
+        graph.by_target, graph.num_src, graph.num_dst = edges, num_src, edges.rows
+        graph.num_loops, graph.num_caller_edges = 0, edges.col.numel()
         return graph
+
+    @property
+    def num_edges(self) -> int:
+        return self.by_target.col.numel()
+
+    @property
+    def device(self) -> torch.device:
+        return self.by_target.col.device
+
+    @lazy
+    def rowptr(self) -> Tensor:
+        """As `Graph.rowptr`."""
+        return self.by_target.rowptr.long()
+
+    @lazy
+    def col(self) -> Tensor:
+        """As `Graph.col`."""
+        return self.by_target.col.long()
+
+    @lazy
+    def perm(self) -> Tensor | None:
+        """As `Graph.perm`."""
+        number = self.by_target.number
+        return None if number is None else number.long()
+
+    @lazy
+    def origin(self) -> Tensor | None:
+        """As `Graph.origin`."""
+        return None if self.origin_compact is None else self.origin_compact.long()
 
     @lazy
     def by_source(self) -> CompactEdges:
@@ -45,10 +78,9 @@ class SampledGraph(Graph):
         if not _counts(self) or self.num_dst > self.num_src:
             return Graph._looped.compute(self)
         rowptr, col, number, origin = add_loops(self.by_target.rowptr, self.by_target.col)
-        graph = type(self).of(rowptr, col, self.num_src)
-        graph.perm, graph.origin = number.long(), origin
+        graph = type(self).of(CompactEdges(rowptr, col, number), self.num_src)
+        graph.origin_compact = origin
         graph.num_loops, graph.num_caller_edges = self.num_dst, self.num_edges
-        graph.by_target = CompactEdges(rowptr, col, number)
         return graph
 
     def prepare(self, self_loops: bool = False) -> "SampledGraph":

@@ -373,14 +373,14 @@ GAT_EXPORT void gat_cpu_transpose(int64_t num_dst, int64_t num_src, const int32_
 // Returns how many edges are kept.
 GAT_EXPORT int64_t gat_cpu_add_loops(int64_t num_dst, const int32_t* rowptr, const int32_t* col,
                                      int32_t* looped_rowptr, int32_t* looped_col, int32_t* number,
-                                     int64_t* origin) {
+                                     int32_t* origin) {
   int64_t kept = 0;
   for (int64_t i = 0; i < num_dst; ++i)
     for (int32_t e = rowptr[i]; e < rowptr[i + 1]; ++e) kept += col[e] != i;
   int32_t at = 0, listed = 0;
   looped_rowptr[0] = 0;
   for (int64_t i = 0; i < num_dst; ++i) {
-    int64_t own = -1;
+    int32_t own = -1;
     for (int32_t e = rowptr[i]; e < rowptr[i + 1]; ++e) {
       if (col[e] == i) {
         if (own < 0) own = e;

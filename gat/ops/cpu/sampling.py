@@ -72,12 +72,11 @@ def transpose(
 
 def add_loops(rowptr: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Edges int32 with every target's loop last in its row: rowptr, col, listed numbers, and the
-    origin (int64) of each listed edge, as `gat.Graph.with_self_loops` has them."""
+    origin of each listed edge, as `gat.Graph.with_self_loops` has them."""
     num_dst = rowptr.numel() - 1
     most = col.numel() + num_dst
     looped = torch.empty_like(rowptr)
-    sources, number = (torch.empty(most, dtype=torch.int32) for _ in range(2))
-    origin = torch.empty(most, dtype=torch.int64)
+    sources, number, origin = (torch.empty(most, dtype=torch.int32) for _ in range(3))
     function = _function("gat_cpu_add_loops")
     kept = function(
         _INT(num_dst), _at(rowptr), _at(col), _at(looped), _at(sources), _at(number), _at(origin)
