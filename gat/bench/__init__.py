@@ -14,6 +14,7 @@ from gat.bench.layer import measure_layer, measure_scaling
 from gat.bench.model import ModelShape, measure_model
 from gat.bench.record import Record
 from gat.bench.recording import measure_recording
+from gat.bench.sampling import SampleShape, measure_sampling
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
 from gat.bench.step import measure_step
@@ -26,12 +27,14 @@ __all__ = [
     "ModelShape",
     "Plan",
     "Record",
+    "SampleShape",
     "Shape",
     "measure_attribution",
     "measure_conv",
     "measure_layer",
     "measure_model",
     "measure_recording",
+    "measure_sampling",
     "measure_scaling",
     "measure_sparse",
     "measure_step",

@@ -14,6 +14,7 @@ __all__ = [
     "Growth",
     "LessMemory",
     "Memory",
+    "Rate",
     "Within",
 ]
 
@@ -202,4 +203,27 @@ class Within:
         return f"{who.get(self.peer, self.peer)} under {bound}"
 
 
-Aim = Faster | Floor | Memory | LessMemory | Growth | Added | AddedMemory | Within
+@dataclass(frozen=True)
+class Rate:
+    """Edges a second that a peer of ours samples."""
+
+    least: float
+    peer: str = "gat"
+    malloc: str = "default"
+
+    def measured(self, record: Record) -> float | None:
+        case = record.cases[0]
+        figure = case.figure(self.peer, self.malloc)
+        return None if figure is None else float(case.facts["sampled edges"]) / figure.seconds()
+
+    def met(self, value: float) -> bool:
+        return value >= self.least
+
+    def shown(self, value: float) -> str:
+        return f"{value / 1e6:.1f} million/s"
+
+    def __str__(self) -> str:
+        return f"at least {self.least / 1e6:g} million edges a second"
+
+
+Aim = Rate | Faster | Floor | Memory | LessMemory | Growth | Added | AddedMemory | Within

@@ -60,7 +60,8 @@ def render(records: Mapping[str, Record]) -> str:
         "measured bandwidth of reading rows in random order. Memory is the peak of a forward and "
         "backward over its inputs, of a model's training step over model, features and edges, in a "
         "process of its own. Recorded attention is held to what the layers return in float64, and "
-        "its pass has no gradients; attributions are held to every path of computation trees. "
+        "its pass has no gradients; attributions are held to every path of computation trees; "
+        "what is sampled to its definition, edge for edge. "
         "Every sample is in "
         "[results](results).",
         "",

@@ -34,7 +34,7 @@ NONE = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class SampleShape:
-    """Fan-outs from the seeds on, and seeds in a batch; drawn without replacement, on one thread."""
+    """Fan-outs from the seeds on, and seeds in a batch; one thread, without replacement."""
 
     graph: str = "arxiv-size"
     fanouts: tuple[int, ...] = (15, 10)

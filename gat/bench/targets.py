@@ -19,6 +19,7 @@ from gat.bench.aims import (
     Growth,
     LessMemory,
     Memory,
+    Rate,
     Within,
 )
 from gat.bench.attribution import measure_attribution
@@ -29,6 +30,8 @@ from gat.bench.layer import SCALING, measure_layer, measure_scaling
 from gat.bench.model import ModelShape, measure_model
 from gat.bench.record import Record, as_json
 from gat.bench.recording import measure_recording
+from gat.bench.sampling import PEERS as SAMPLERS
+from gat.bench.sampling import SampleShape, measure_sampling
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
 from gat.bench.step import measure_step
@@ -135,6 +138,11 @@ def _attribution(method: str, shape: InspectShape, what: str, *aims: Within) -> 
     return Target(what, run, options, peers, aims, malloc=("default",))
 
 
+def _sampling(shape: SampleShape, what: str, *aims: Rate) -> Target:
+    run = partial(measure_sampling, shape)
+    return Target(what, run, asdict(shape), SAMPLERS, aims, malloc=("default",))
+
+
 PART = "40% of the edges"
 TARGETS: dict[str, Target] = {
     "gat-8x32": _layer(
@@ -233,6 +241,11 @@ TARGETS: dict[str, Target] = {
         "rollout of one node's 2 hops through two GATConv 8x32, arxiv-size",
         Within(1, "node"),
         Within(1, "hub"),
+    ),
+    "sample-arxiv": _sampling(
+        SampleShape(),
+        "sampling 15/10 neighbours, batches of 1,024, arxiv-size, one thread",
+        Rate(35e6),
     ),
 }
 

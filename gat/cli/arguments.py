@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-__all__ = ["NUMBER", "WHOLE", "File", "Folder", "Names", "given"]
+__all__ = ["NUMBER", "WHOLE", "Counts", "File", "Folder", "Names", "given"]
 
 
 def given(metavar: str | None, hint: str = "") -> Any:
@@ -38,16 +38,19 @@ NUMBER = _parsed(float, "a number")
 Folder = Annotated[Path | None, given("DIR")]
 File = Annotated[Path | None, given("FILE")]
 
-# "gat,pyg": several names in one argument.
-Names = Annotated[
-    tuple[str, ...],
-    PrimitiveConstructorSpec(
+
+def _several(convert: Callable[[str], Any], metavar: str) -> PrimitiveConstructorSpec[Any]:
+    """Several values in one argument, "gat,pyg"."""
+    return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="NAME,NAME",
+        metavar=metavar,
         instance_from_str=lambda texts: tuple(
-            name.strip() for name in texts[0].split(",") if name.strip()
+            convert(text.strip()) for text in texts[0].split(",") if text.strip()
         ),
         is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda value: [",".join(value)],
-    ),
-]
+        str_from_instance=lambda value: [",".join(map(str, value))],
+    )
+
+
+Names = Annotated[tuple[str, ...], _several(str, "NAME,NAME")]
+Counts = Annotated[tuple[int, ...], _several(int, "N,N")]

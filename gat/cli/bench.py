@@ -7,14 +7,24 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gat.cli.bench_measured import Conv, Inspect, Layer, Measured, Model, Scaling, Sparse, Step
+from gat.cli.bench_measured import (
+    Conv,
+    Inspect,
+    Layer,
+    Measured,
+    Model,
+    Sample,
+    Scaling,
+    Sparse,
+    Step,
+)
 from gat.cli.bench_options import Report, Target
 from gat.cli.pages import with_block, write_pages
 from gat.cli.show import live_line, say, table
 from gat.errors import InputError
 
 if TYPE_CHECKING:
-    from gat.bench import InspectShape, Plan, Record
+    from gat.bench import InspectShape, Plan, Record, SampleShape
     from gat.bench.case import Case, Say
     from gat.bench.whole import Whole
 
@@ -24,13 +34,14 @@ __all__ = [
     "layer_command",
     "model_command",
     "report_command",
+    "sample_command",
     "scaling_command",
     "sparse_command",
     "step_command",
     "target_command",
 ]
 
-Shape = TypeVar("Shape", bound="Whole | InspectShape")
+Shape = TypeVar("Shape", bound="Whole | InspectShape | SampleShape")
 
 
 def layer_command(options: Layer) -> None:
@@ -106,6 +117,15 @@ def inspect_command(options: Inspect) -> None:
             record = measure_recording(shape, plan)
         else:
             record = measure_attribution(options.kind, shape, plan)
+    _finish(record, options)
+
+
+def sample_command(options: Sample) -> None:
+    """Edges a second."""
+    from gat.bench import SampleShape, measure_sampling
+
+    with _prepared(options, options.peers, options.malloc) as plan:
+        record = measure_sampling(_shape(SampleShape, options), plan)
     _finish(record, options)
 
 

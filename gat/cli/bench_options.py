@@ -7,7 +7,16 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, subcommand
 
 from gat.cli.arguments import WHOLE, given
-from gat.cli.bench_measured import Conv, Inspect, Layer, Model, Scaling, Sparse, Step
+from gat.cli.bench_measured import (
+    Conv,
+    Inspect,
+    Layer,
+    Model,
+    Sample,
+    Scaling,
+    Sparse,
+    Step,
+)
 
 __all__ = ["Bench", "Report", "Target"]
 
@@ -74,6 +83,7 @@ class Bench:
         | Annotated[Step, subcommand("step", prefix_name=False)]
         | Annotated[Sparse, subcommand("sparse", prefix_name=False)]
         | Annotated[Inspect, subcommand("inspect", prefix_name=False)]
+        | Annotated[Sample, subcommand("sample", prefix_name=False)]
         | Annotated[Target, subcommand("target", prefix_name=False)]
         | Annotated[Report, subcommand("report", prefix_name=False)]
     ]

@@ -1,6 +1,7 @@
 """`SampledGraph`: a Graph whose transpose and self-loops are counted out rather than sorted.
 
-A sampled graph is used once or twice, so what a Graph works out once and keeps is half its cost. The compiled library does it in passes over the edges; without it the Graph's own code serves.
+A sampled graph is used once or twice, so what a Graph works out once and keeps is half its cost.
+The compiled library does it in passes over the edges; without it the Graph's own code serves.
 """
 
 import torch
