@@ -4,33 +4,32 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import JumpingKnowledge
 
 from gat.errors import InputError
+from gat.models.parts import (
+    ACTIVATIONS,
+    JUMPS,
+    NORMS,
+    RESIDUALS,
+    Activation,
+    HiddenLayer,
+    check_choice,
+    check_counts,
+    edge_encoders,
+    heads_by_layer,
+    make_jump,
+    reset_children,
+)
+from gat.models.stages import Stage, edge_rows, layer_graphs
 from gat.nn import GATConv, GATv2Conv
 from gat.nn.dropout import dropout
-from gat.nn.features import Linear, drop_features
+from gat.nn.features import Linear
 from gat.ops.dropout import check_probability
 
-__all__ = ["ACTIVATIONS", "ATTENTIONS", "GAT", "NORMS"]
+__all__ = ["ACTIVATIONS", "ATTENTIONS", "GAT", "JUMPS", "NORMS", "RESIDUALS"]
 
 ATTENTIONS: dict[str, Callable[..., nn.Module]] = {"gat": GATConv, "gatv2": GATv2Conv}
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "elu": F.elu,
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "gelu": F.gelu,
-}
-NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "none": lambda width: nn.Identity(),
-    "batch": nn.BatchNorm1d,
-    "layer": nn.LayerNorm,
-}
-JUMPS = ("none", "cat", "max", "lstm")
-RESIDUALS = ("none", "linear", "identity")
 
 
 class GAT(nn.Module):
@@ -50,6 +49,14 @@ class GAT(nn.Module):
     projected) or "none". norm: "batch", "layer" or "none". jumping_knowledge: "cat", "max", "lstm"
     (Xu et al. 2018) or "none". linear_input: project and activate the features first.
     symmetric_norm: see `gat.nn.gat_layers.AttentionMixin`. edge_dim: features per edge, if any.
+
+    Options of Wang et al. 2021 ("Bag of Tricks for Node Classification with Graph Neural Networks")
+    and of their code for the OGB data sets: edge_dropout (see `gat.nn.gat_layers.AttentionMixin`);
+    target_score, whether the target has a term in the score (see `gat.nn.GATConv`; for "gat" only);
+    residual_output, a linear skip over the attention layer that gives the classes; output_bias, a
+    bias in the layer that gives the classes (None: as ``bias`` says; a linear one has it);
+    edge_embedding, if not 0: in each layer edge features are projected to so many by a linear layer
+    of its own with ReLU, before they enter the score.
     """
 
     def __init__(
@@ -67,35 +74,47 @@ class GAT(nn.Module):
         input_dropout: float | None = None,
         attention_dropout: float = 0.6,
         value_dropout: float = 0.6,
+        edge_dropout: float = 0.0,
         activation: str = "elu",
         norm: str = "none",
         residual: str = "none",
+        residual_output: bool = False,
         jumping_knowledge: str = "none",
         linear_input: bool = False,
         linear_output: bool = False,
         symmetric_norm: bool = False,
+        target_score: bool = True,
         add_self_loops: bool = True,
         negative_slope: float = 0.2,
         bias: bool = True,
+        output_bias: bool | None = None,
         edge_dim: int | None = None,
+        edge_embedding: int = 0,
     ) -> None:
         # All it takes to make such a network again.
         self.options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        _check_choice("attention", attention, ATTENTIONS)
+        check_choice("attention", attention, ATTENTIONS)
         counts = {"num_layers": num_layers, "hidden_channels": hidden_channels}
-        _check_counts({**counts, "output_heads": output_heads})
+        check_counts({**counts, "output_heads": output_heads})
+        ends_linear = linear_output or jumping_knowledge != "none"
+        if residual_output and ends_linear:
+            raise InputError(
+                "residual_output is a skip over the attention layer that gives the classes, and "
+                "with linear_output or jumping_knowledge a linear layer gives them; leave out one"
+            )
         attend = partial(
             ATTENTIONS[attention],
             dropout=attention_dropout,
             value_dropout=value_dropout,
+            edge_dropout=edge_dropout,
             symmetric_norm=symmetric_norm,
             add_self_loops=add_self_loops,
             negative_slope=negative_slope,
             bias=bias,
-            edge_dim=edge_dim,
+            edge_dim=edge_embedding or edge_dim,
+            **_score_options(attention, target_score),
         )
-        ends_linear = linear_output or jumping_knowledge != "none"
         self.feature_dropout = feature_dropout
         self.input_dropout = feature_dropout if input_dropout is None else input_dropout
         check_probability("feature_dropout", self.feature_dropout)
@@ -107,133 +126,97 @@ class GAT(nn.Module):
             widths = [hidden_channels]
             self.input = nn.Sequential(Linear(in_channels, hidden_channels), Activation(activation))
         self.hidden = nn.ModuleList()
-        for count in _spread(heads, num_layers - (not ends_linear)):
+        for count in heads_by_layer(heads, num_layers - (not ends_linear)):
             conv = attend(widths[-1], hidden_channels, count, concat=concat)
             widths.append(hidden_channels * (count if concat else 1))
             self.hidden.append(
                 HiddenLayer(conv, widths[-2], widths[-1], residual, norm, activation)
             )
-        self.jump, width = _jump(jumping_knowledge, widths)
+        self.jump, width = make_jump(jumping_knowledge, widths)
         self.output: nn.Module
         if ends_linear:
-            self.output = nn.Linear(width, out_channels)
+            self.output = nn.Linear(width, out_channels, bias=output_bias is not False)
         else:
-            self.output = attend(width, out_channels, output_heads, concat=False)
+            options = {"concat": False, "residual": residual_output}
+            options["bias"] = bias if output_bias is None else output_bias
+            self.output = attend(width, out_channels, output_heads, **options)
+        self.edge_encoders = edge_encoders(edge_dim, edge_embedding, num_layers)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        _reset_children(self)
+        reset_children(self)
 
-    def forward(self, x: Tensor, edge_index: Any, edge_attr: Tensor | None = None) -> Tensor:
-        """x [N, in_channels], dense or torch sparse CSR; edge_index [2, E] or a `gat.Graph`;
-        edge_attr [E, edge_dim] in the caller's edge order. Returns scores of the classes
-        [N, out_channels]."""
-        x = drop_features(x, self.input_dropout, self.training)
-        if self.input is not None:
-            x = self._drop(self.input(x))
-        states = []
-        for layer in self.hidden:
-            states.append(layer(x, edge_index, edge_attr))
-            x = self._drop(states[-1])
-        if self.jump is not None:
-            x = self._drop(self.jump(states))
-        if isinstance(self.output, nn.Linear):
-            return self.output(x)
-        return self.output(x, edge_index, edge_attr)
+    def forward(self, x: Tensor, edges: Any, edge_attr: Tensor | None = None) -> Tensor:
+        """Scores of the classes [N, out_channels].
 
-    def _drop(self, x: Tensor) -> Tensor:
+        x [N, in_channels], dense or torch sparse CSR; edges: an edge_index [2, E] or a `gat.Graph`;
+        edge_attr [E, edge_dim] in the caller's edge order.
+
+        edges may also be a list of Graphs, one for each attention layer, the first layer's first,
+        in which targets are the first sources and the sources of one are the targets of the one
+        before, as samplers of neighbours make them. Each layer then computes its own targets alone:
+        x [num_src of the first, in_channels], the result [num_dst of the last, out_channels], the
+        edges of each graph the first of those of the graph before, edge_attr that of the first
+        graph's. If these are all the edges that enter the targets, the result is the whole graph's
+        for those nodes, but with ``symmetric_norm``, whose out-degrees are each graph's own.
+
+        Raises InputError or ArgumentTypeError for graphs that do not fit layers or one another.
+        """
+        stages, states = self.stages(), list[Tensor]()
+        graphs = layer_graphs(edges, len(stages))
+        for number, (stage, graph) in enumerate(zip(stages, graphs, strict=True)):
+            x = stage.forward(x, graph, edge_rows(edges, number, edge_attr))
+            states = [*states, x] if self.keeps_states else [x]
+        if isinstance(edges, list | tuple):
+            states = [state.narrow(-2, 0, x.size(-2)) for state in states]
+        return self.finish(states)
+
+    def stages(self) -> list[Stage]:
+        """The attention layers, each with all around it, in order: ``forward`` is these and
+        `finish`.
+
+        Stage k maps x [num_src, .] of its graph to [num_dst, stage.width]: the first takes the
+        features and holds the linear input, each other takes what the one before gave. So all nodes
+        can be computed layer by layer, a part of the targets at a time, in ``eval`` mode:
+
+            for stage in model.stages():
+                x = torch.cat([stage.forward(x[nodes], graph) for nodes, graph in parts])
+            out = model.finish([x])
+
+        where a part's graph has all the edges that enter its targets, and ``nodes`` are its
+        sources, the targets first. With `keeps_states` what every stage gave is kept for `finish`.
+        """
+        count = len(self.hidden) + (not isinstance(self.output, nn.Linear))
+        return [Stage(self, number) for number in range(count)]
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether `finish` needs what every stage gave (jumping knowledge), not the last alone."""
+        return self.jump is not None
+
+    def finish(self, states: Sequence[Tensor]) -> Tensor:
+        """Scores of the classes [N, out_channels], of what the stages gave the same N nodes.
+
+        states: [N, stage.width] of each stage in order; without `keeps_states` the last is enough.
+        Jumping knowledge and the linear output are here; without them the last is the result.
+        """
+        if not isinstance(self.output, nn.Linear):
+            return states[-1]
+        x = states[-1] if self.jump is None else self.jump(list(states))
+        return self.output(self.drop(x))
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Dropout of what enters a layer."""
         return dropout(x, self.feature_dropout, self.training)
 
 
-class HiddenLayer(nn.Module):
-    """Attention, plus the skip, then normalisation and activation."""
-
-    def __init__(
-        self, conv: nn.Module, width_in: int, width_out: int, residual: str, norm: str, name: str
-    ) -> None:
-        super().__init__()
-        _check_choice("norm", norm, NORMS)
-        self.conv = conv
-        self.skip = _skip(residual, width_in, width_out)
-        self.norm = NORMS[norm](width_out)
-        self.activation = Activation(name)
-
-    def forward(self, x: Tensor, edge_index: Any, edge_attr: Tensor | None) -> Tensor:
-        out = self.conv(x, edge_index, edge_attr)
-        if self.skip is not None:
-            kept = isinstance(self.skip, nn.Identity) and x.layout is not torch.strided
-            out = out + (x.to_dense() if kept else self.skip(x))
-        return self.activation(self.norm(out))
-
-
-class Activation(nn.Module):
-    """An activation by name, shown by name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        _check_choice("activation", name, ACTIVATIONS)
-        self.name = name
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ACTIVATIONS[self.name](x)
-
-    def extra_repr(self) -> str:
-        return self.name
-
-
-def _reset_children(module: nn.Module) -> None:
-    """Reset the outermost modules that know how, which reset what they hold themselves."""
-    for child in module.children():
-        reset = getattr(child, "reset_parameters", None)
-        if callable(reset):
-            reset()
-        else:
-            _reset_children(child)
-
-
-def _check_choice(name: str, value: str, known: Any) -> None:
-    if value not in known:
-        raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
-
-
-def _check_counts(counts: dict[str, int]) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} is {count}; expected 1 or more")
-
-
-def _spread(heads: int | Sequence[int], count: int) -> list[int]:
-    """Heads of each hidden layer."""
-    spread = [heads] * count if isinstance(heads, int) else list(heads)
-    if len(spread) != count or any(h < 1 for h in spread):
+def _score_options(attention: str, target_score: bool) -> dict[str, bool]:
+    """The options of one kind of score alone."""
+    if attention == "gat":
+        return {"target_score": target_score}
+    if not target_score:
         raise InputError(
-            f"heads is {heads!r}; expected a number >= 1, or {count} of them, one per hidden layer"
+            f"target_score=False leaves a term out of the score of attention='gat'; that of "
+            f"{attention!r} has no term of the target alone"
         )
-    return spread
-
-
-def _skip(kind: str, width_in: int, width_out: int) -> nn.Module | None:
-    _check_choice("residual", kind, RESIDUALS)
-    if kind == "none":
-        return None
-    if kind == "identity" and width_in == width_out:
-        return nn.Identity()
-    return Linear(width_in, width_out, bias=False)
-
-
-def _jump(mode: str, widths: list[int]) -> tuple[nn.Module | None, int]:
-    """The jumping-knowledge layer, if any, and the width it leaves to the output layer.
-
-    widths: of what enters the hidden layers, then of what each gives.
-    """
-    _check_choice("jumping_knowledge", mode, JUMPS)
-    if mode == "none":
-        return None, widths[-1]
-    hidden = widths[1:]
-    if mode != "cat" and len(set(hidden)) > 1:
-        raise InputError(
-            f"jumping_knowledge={mode!r} needs hidden layers of one width, these have {hidden}; "
-            f"use 'cat' or the same number of heads in every layer"
-        )
-    layer = JumpingKnowledge(mode, hidden[0], len(hidden))
-    return layer, sum(hidden) if mode == "cat" else hidden[0]
+    return {}

@@ -41,18 +41,20 @@ class AGNNConv(DropIn, pyg.AGNNConv):
         asked = bool(return_attention_weights)
         if self._goes_pygs_way(edge_index, x, return_attention_weights=asked):
             return super().forward(x, edge_index)
-        check_one_tensor(self, x)
+        x_dst = check_one_tensor(self, x, edge_index)
         if x.layout is not torch.strided:
             raise InputError(
                 f"AGNNConv sums features as they are, so x must be dense; it has layout "
                 f"{x.layout}: pass x.to_dense()"
             )
-        graph, batch = self._graph(edge_index, x, x), batch_size(x)
+        graph, batch = self._graph(edge_index, x, x_dst), batch_size(x)
         value = split_heads(x, 1)
         # Rows are normalised once, not once an edge.
         key = F.normalize(value, p=2.0, dim=-1)
+        query = key if x_dst is x else key.narrow(0, 0, graph.num_dst)
         call = {"edge_index": edge_index, "batch": batch}
-        out, weights = self._attend_by(graph, Dot(self.beta * key, key), value, 0.0, asked, **call)
+        form = Dot(self.beta * query, key)
+        out, weights = self._attend_by(graph, form, value, 0.0, asked, **call)
         if weights is None:
             return split_batch(out, batch).squeeze(-2)
         weighted = self._with_weights(graph, edge_index, weights, batch)

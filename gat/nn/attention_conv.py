@@ -18,7 +18,7 @@ from gat.nn.ending import Ending
 from gat.nn.features import project
 from gat.nn.forms import Edgewise, Form, Hidden
 from gat.nn.normalizers import NORMALIZERS, Normalizer
-from gat.nn.pyg import DropIn, check_pair
+from gat.nn.pyg import DropIn, check_pair, is_one_set
 from gat.nn.registry import one_of
 from gat.nn.scores import SCORES, Score
 from gat.ops.dropout import check_probability
@@ -152,9 +152,9 @@ class AttentionConv(DropIn):
         (edges, weights [E', H]): the edges attended over, self-loops last, and the weights used,
         after dropout. Of a batch: [B, ...] each.
         """
-        x_src, x_dst = check_pair(self, x)
+        x_src, x_dst = check_pair(self, x, edge_index)
         graph = self._graph(edge_index, x_src, x_dst, size)
-        projected = self._project(x_src, x_dst)
+        projected = self._project(x_src, x_dst, is_one_set(x))
         asked = bool(return_attention_weights)
         return self._run(graph, edge_index, projected, x_dst, edge_attr, mask, score_bias, asked)
 
@@ -192,11 +192,11 @@ class AttentionConv(DropIn):
 
     def scores(self, x: Any, edge_index: Any, edge_attr: Tensor | None = None) -> Tensor:
         """The scores before they are normalised, [E', H] in the order of the weights' edges."""
-        x_src, x_dst = check_pair(self, x)
+        x_src, x_dst = check_pair(self, x, edge_index)
         if x_src.dim() == 3:
             raise InputError("scores takes features [nodes, channels], or a pair of them")
         graph = self._graph(edge_index, x_src, x_dst)
-        query, key, _ = self._project(x_src, x_dst)
+        query, key, _ = self._project(x_src, x_dst, is_one_set(x))
         edge = self._edge_features(graph, self._given_features(edge_index, edge_attr))
         return self._form(graph, query, key, edge).scores(graph)
 
@@ -206,13 +206,18 @@ class AttentionConv(DropIn):
         value = value_j if edge_value is None else value_j + edge_value
         return weights.unsqueeze(-1) * value
 
-    def _project(self, x_src: Tensor, x_dst: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query [num_dst, H, C], key and value [num_src, H, C]; those shared are one tensor."""
+    def _project(
+        self, x_src: Tensor, x_dst: Tensor, one_set: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Query [num_dst, H, C], key and value [num_src, H, C]; those shared are one tensor, of
+        which the query is the first rows where the targets are the first sources."""
         key = split_heads(project(self.lin_key, x_src), self.heads)
         query = value = key
-        if self.lin_query is not None or x_dst is not x_src:
+        if self.lin_query is not None or not one_set:
             lin = self.lin_key if self.lin_query is None else self.lin_query
             query = split_heads(project(lin, x_dst), self.heads)
+        elif x_dst is not x_src:
+            query = key.narrow(0, 0, x_dst.size(-2))
         if self.lin_value is not None:
             value = split_heads(project(self.lin_value, x_src), self.heads)
         return query, key, value

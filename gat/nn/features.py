@@ -5,6 +5,8 @@ weighted sum over that graph's edges. So where compiled kernels serve, they mult
 that is remembered for as long as the matrix lives (`gat.graph.graph_of`).
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 import torch_geometric.nn as pyg
@@ -12,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from gat.errors import ArgumentTypeError, InputError
-from gat.graph import graph_of, remember
+from gat.graph import Graph, graph_of, remember
 from gat.nn.dropout import dropout
 from gat.ops import aggregate
 from gat.ops.backend import is_compiled
 
-__all__ = ["Linear", "drop_features", "is_plain_linear", "linear", "project"]
+__all__ = ["Linear", "drop_features", "is_plain_linear", "linear", "project", "target_rows"]
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -61,6 +63,22 @@ def project(module: nn.Module, x: Tensor) -> Tensor:
     return module(x)
 
 
+def target_rows(x: Tensor, edges: Any) -> Tensor:
+    """The rows of the targets: x itself, or the first num_dst rows of x where ``edges`` is a Graph
+    from as many sources as x has rows to fewer targets, as samplers of neighbours number them.
+
+    x [N, F] dense or sparse CSR, [N] or [B, N, F]; dense rows are a view.
+    """
+    dim = -1 if x.dim() == 1 else -2
+    if not isinstance(edges, Graph) or edges.num_dst >= edges.num_src:
+        return x
+    if x.size(dim) != edges.num_src:
+        return x
+    if x.layout is torch.strided:
+        return x.narrow(dim, 0, edges.num_dst)
+    return _first_stored_rows(x, edges.num_dst)
+
+
 class Linear(nn.Linear):
     """`torch.nn.Linear` that takes sparse CSR features too."""
 
@@ -87,6 +105,18 @@ def _drop_stored(x: Tensor, p: float) -> Tensor:
     if _is_ours(x):
         remember(dropped, graph_of(x))
     return dropped
+
+
+@torch.compiler.disable
+def _first_stored_rows(x: Tensor, count: int) -> Tensor:
+    if x.layout is not torch.sparse_csr:
+        raise InputError(f"x has layout {x.layout}; expected dense or sparse CSR features")
+    pointer = x.crow_indices()[: count + 1]
+    stored = int(pointer[-1])
+    return torch.sparse_csr_tensor(
+        pointer, x.col_indices()[:stored], x.values()[:stored], (count, x.size(1)),
+        check_invariants=False,
+    )  # fmt: skip
 
 
 def _is_ours(x: Tensor) -> bool:

@@ -44,6 +44,10 @@ class Form(ABC):
     def scaled(self, factor: Factor) -> "Form":
         """The same with every score times ``factor`` > 0, a number or a scalar tensor."""
 
+    def masked(self, graph: Graph, left_out: Tensor) -> "Form":
+        """The same without the edges where left_out, bool [E, 1] in listed order, is true."""
+        return Edgewise(self.scores(graph).masked_fill(left_out, -torch.inf))
+
 
 @dataclass(frozen=True)
 class Additive(Form):
@@ -79,6 +83,12 @@ class Additive(Form):
             None if self.score_edge is None else self.score_edge * factor,
             self.negative_slope,
         )
+
+    def masked(self, graph: Graph, left_out: Tensor) -> "Additive":
+        term = self.score_edge
+        if term is None:
+            term = self.score_src.new_zeros((graph.num_edges, self.score_src.size(1)))
+        return replace(self, score_edge=term.masked_fill(left_out, -torch.inf))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from torch_geometric.utils import is_torch_sparse_tensor
 
 from gat.graph import Graph
 from gat.nn.dropout import dropout
-from gat.nn.forms import Attended
+from gat.nn.forms import Attended, Form
 from gat.nn.pyg import DropIn
 from gat.notices import warn_once
-from gat.ops.dropout import check_probability
+from gat.ops.dropout import check_probability, draw_seed, keep_mask
 
 __all__ = ["AttentionMixin"]
 
@@ -18,29 +18,53 @@ __all__ = ["AttentionMixin"]
 class AttentionMixin(DropIn):
     """Edge features, values, output.
 
-    Two options of ours beyond PyG's: ``value_dropout`` drops projected features before they are
-    summed (the third dropout of the official GAT code, which leaves the scores alone), and
+    Three options of ours beyond PyG's. ``value_dropout`` drops projected features before they are
+    summed (the third dropout of the official GAT code, which leaves the scores alone).
     ``symmetric_norm`` scales messages by 1 / sqrt(out-degree of j) and sums by sqrt(in-degree of i)
-    (the OGB arxiv recipe of Wang et al. 2021, "Bag of Tricks for Node Classification with GNNs").
+    (the OGB arxiv recipe of Wang et al. 2021, "Bag of Tricks for Node Classification with GNNs");
+    degrees are those in the graph given, loops that the layer adds included, so those of a sampled
+    graph are its own.
+    ``edge_dropout`` (the same recipe's): in training each edge is left out of the softmax with this
+    probability, for all heads and for all of a batch of features at once, added loops not spared.
+    The weights of the edges left sum to 1; a target without any gets zeros. Degrees stay those of
+    the whole graph. The recipe leaves out a fixed number of edges instead.
     """
 
     value_dropout: float = 0.0
     symmetric_norm: bool = False
+    edge_dropout: float = 0.0
 
     def __init__(
-        self, *args: Any, value_dropout: float = 0.0, symmetric_norm: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        value_dropout: float = 0.0,
+        symmetric_norm: bool = False,
+        edge_dropout: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         check_probability("value_dropout", value_dropout)
+        check_probability("edge_dropout", edge_dropout)
         check_probability("dropout", self.dropout)
         self.value_dropout = value_dropout
         self.symmetric_norm = symmetric_norm
+        self.edge_dropout = edge_dropout
 
     def _own_options(self) -> dict[str, bool]:
         return {
             "symmetric_norm": self.symmetric_norm,
             "value_dropout in training": self.training and self.value_dropout > 0,
+            "edge_dropout in training": self.training and self.edge_dropout > 0,
         }
+
+    def _attend_by(
+        self, graph: Graph, form: Form, value: Tensor, dropout: float, returns: bool, **call: Any
+    ) -> Attended:
+        if self.training and self.edge_dropout > 0:
+            kept = keep_mask(draw_seed(value.device), graph.num_edges, 1, self.edge_dropout)
+            call["masked"] = ~kept
+            form = form.masked(graph, call["masked"])
+        return super()._attend_by(graph, form, value, dropout, returns, **call)
 
     def _edge_inputs(
         self, graph: Graph, edge_index: Any, edge_attr: Tensor | None

@@ -11,7 +11,7 @@ from gat.nn.batched import batch_size, repeat_heads, split_heads
 from gat.nn.features import project
 from gat.nn.forms import Hidden
 from gat.nn.gat_layers import AttentionMixin
-from gat.nn.pyg import check_pair, extend_signature
+from gat.nn.pyg import check_pair, extend_signature, is_one_set
 
 __all__ = ["GATv2Conv"]
 
@@ -21,8 +21,8 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
     """The layer of Brody et al. 2022 ("How Attentive are Graph Attention Networks?", eq. 7).
 
     A drop-in for `torch_geometric.nn.GATv2Conv`: the same parameters, ``state_dict``, options and
-    returns; see there for those. ``value_dropout`` and ``symmetric_norm`` are ours, see
-    `gat.nn.gat_layers.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
+    returns; see there for those. ``value_dropout``, ``symmetric_norm`` and ``edge_dropout`` are
+    ours, see `gat.nn.gat_layers.AttentionMixin`. ``edge_index`` may also be a `gat.Graph`.
     """
 
     # PyG reads these from its own class's source, which it does not find under a same-named one.
@@ -39,13 +39,15 @@ class GATv2Conv(AttentionMixin, pyg.GATv2Conv):
         """Attend over the edges; arguments and returns as in `gat.nn.GATConv.forward`."""
         if self._goes_pygs_way(edge_index, x):
             return super().forward(x, edge_index, edge_attr, return_attention_weights)
-        x_src, x_dst = check_pair(self, x)
+        x_src, x_dst = check_pair(self, x, edge_index)
         graph = self._graph(edge_index, x_src, x_dst)
         residual = None if self.res is None else project(self.res, x_dst)
         batch = batch_size(x_src)
         key = split_heads(project(self.lin_l, x_src), self.heads)
-        shared = self.lin_r is self.lin_l and x_dst is x_src
-        query = key if shared else split_heads(project(self.lin_r, x_dst), self.heads)
+        if self.lin_r is self.lin_l and is_one_set(x):
+            query = key if x_dst is x_src else key.narrow(0, 0, graph.num_dst)
+        else:
+            query = split_heads(project(self.lin_r, x_dst), self.heads)
         form = Hidden(
             query,
             key,

@@ -19,12 +19,20 @@ from gat.graph import Graph, graph_of, loop_features
 from gat.nn.batched import batch_size, split_batch
 from gat.nn.changes import Change, Weighing
 from gat.nn.edges import as_csr, check_size, known_targets, stored_features
+from gat.nn.features import target_rows
 from gat.nn.forms import Attended, Form
 from gat.notices import warn_once
 from gat.ops import aggregate
 from gat.ops.dropout import drop_weights
 
-__all__ = ["DropIn", "check_features", "check_one_tensor", "check_pair", "extend_signature"]
+__all__ = [
+    "DropIn",
+    "check_features",
+    "check_one_tensor",
+    "check_pair",
+    "extend_signature",
+    "is_one_set",
+]
 
 # Methods of message passing that a subclass, or an instance, may replace.
 STEPS = ("message", "edge_update", "aggregate", "update", "message_and_aggregate")
@@ -40,10 +48,15 @@ def extend_signature(base: type) -> Callable[[type], type]:
     """Class decorator: ``help()`` shows the parameters of PyG's ``base``, then those of ours."""
 
     def decorate(layer: type) -> type:
-        pygs, ours = inspect.signature(base), inspect.signature(layer)
+        pygs = inspect.signature(base)
         *named, rest = pygs.parameters.values()
-        extra = [p for p in ours.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
-        layer.__signature__ = pygs.replace(parameters=[*named, *extra, rest])  # type: ignore
+        ours = [cls for cls in reversed(layer.__mro__) if not issubclass(base, cls)]
+        made = [cls for cls in ours if "__init__" in vars(cls)]
+        given = [p for cls in made for p in inspect.signature(cls).parameters.values()]
+        extra = {p.name: p for p in given if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        layer.__signature__ = pygs.replace(  # type: ignore[attr-defined]
+            parameters=[*named, *extra.values(), rest]
+        )
         return layer
 
     return decorate
@@ -208,10 +221,16 @@ class DropIn(MessagePassing):
         return out.flatten(-2) if joined else out.mean(dim=-2)
 
 
-def check_features(layer: DropIn, x: Any) -> tuple[Tensor, Tensor | None]:
+def is_one_set(x: Any) -> bool:
+    """Whether the targets are sources too, the first of them: one tensor, or it twice."""
+    return isinstance(x, Tensor) or x[0] is x[1]
+
+
+def check_features(layer: DropIn, x: Any, edge_index: Any = None) -> tuple[Tensor, Tensor | None]:
     """Source and target features of ``x``: the same tensor twice, or the two of a pair.
 
-    [N, F] each, or [B, N, F] with the same B: a batch on one graph.
+    [N, F] each, or [B, N, F] with the same B: a batch on one graph. Of one tensor on a Graph
+    ``edge_index`` with fewer targets than sources those of the targets are its first rows.
     """
     x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
     for name, features in (("x", x_src), ("x[1]", x_dst)):
@@ -230,14 +249,16 @@ def check_features(layer: DropIn, x: Any) -> tuple[Tensor, Tensor | None]:
             f"{type(layer).__name__}: x has shapes {list(x_src.shape)} and {list(x_dst.shape)}; "
             f"expected both of one batch, or none"
         )
+    if isinstance(x, Tensor):
+        return x, target_rows(x, edge_index)
     if layer.add_self_loops and x_dst is not None and x_dst is not x_src:
         _warn_bipartite_loops(layer)
     return x_src, x_dst
 
 
-def check_pair(layer: DropIn, x: Any) -> tuple[Tensor, Tensor]:
+def check_pair(layer: DropIn, x: Any, edge_index: Any = None) -> tuple[Tensor, Tensor]:
     """`check_features` for layers that score every target by its features."""
-    x_src, x_dst = check_features(layer, x)
+    x_src, x_dst = check_features(layer, x, edge_index)
     if x_dst is None:
         raise InputError(
             f"{type(layer).__name__} scores every target: x must be a tensor or a full pair"
@@ -245,14 +266,15 @@ def check_pair(layer: DropIn, x: Any) -> tuple[Tensor, Tensor]:
     return x_src, x_dst
 
 
-def check_one_tensor(layer: DropIn, x: Any) -> None:
-    """Refuse features that are no tensor [N, F] or [B, N, F]: for layers that take no pair."""
+def check_one_tensor(layer: DropIn, x: Any, edge_index: Any) -> Tensor:
+    """Those of the targets, as `check_features`; refuses what is no tensor [N, F] or [B, N, F]: for
+    layers that take no pair."""
     if not isinstance(x, Tensor):
         raise ArgumentTypeError(
             f"{type(layer).__name__}: x is of type {type(x).__name__}; expected one tensor "
             f"[nodes, channels], since sources and targets are the same nodes"
         )
-    check_features(layer, x)
+    return check_pair(layer, x, edge_index)[1]
 
 
 def _is_batch(x: Any) -> bool:

@@ -14,7 +14,7 @@ from gat.graph import Graph
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
 from gat.nn.changes import Weighing
 from gat.nn.edges import stored_values
-from gat.nn.features import is_plain_linear
+from gat.nn.features import is_plain_linear, target_rows
 from gat.nn.pyg import DropIn, check_pair
 from gat.nn.relation_weights import by_relation, fold
 from gat.nn.relations import Relations, relations_of
@@ -80,7 +80,7 @@ class RGATConv(DropIn, pyg.RGATConv):
             _refuse_relations(edge_type)
             options = (edge_attr, size, return_attention_weights)
             return super().forward(x, edge_index, edge_type, *options)
-        x_src, x_dst = self._read_features(x)
+        x_src, x_dst = self._read_features(x, edge_index)
         graph = self._graph(edge_index, *_rows_of(x_src, x_dst), size)
         relations = self._relations(graph, edge_index, edge_type)
         batch = batch_size(x_src)
@@ -99,11 +99,11 @@ class RGATConv(DropIn, pyg.RGATConv):
             return out
         return out, self._with_weights(graph, edge_index, weights, batch)
 
-    def _read_features(self, x: Any) -> tuple[Tensor, Tensor]:
+    def _read_features(self, x: Any, edge_index: Any) -> tuple[Tensor, Tensor]:
         if isinstance(x, Tensor) and x.dim() == 1:
             self._check_numbers(x)
-            return x, x
-        x_src, x_dst = check_pair(self, x)
+            return x, target_rows(x, edge_index)
+        x_src, x_dst = check_pair(self, x, edge_index)
         for features in (x_src, x_dst):
             if features.layout is not torch.strided or features.size(-1) != self.in_channels:
                 raise InputError(

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
+from torch_geometric.utils import batched_negative_sampling, negative_sampling
 
 from gat.graph import Graph, graph_of
 from gat.nn.batched import batch_size, repeat_heads, split_batch, split_heads
@@ -60,8 +61,8 @@ class SuperGATConv(DropIn, pyg.SuperGATConv):
         asked = bool(return_attention_weights)
         if self._goes_pygs_way(edge_index, x, return_attention_weights=asked):
             return super().forward(x, edge_index, neg_edge_index, batch)
-        check_one_tensor(self, x)
-        graph, count = self._graph(edge_index, x, x), batch_size(x)
+        x_dst = check_one_tensor(self, x, edge_index)
+        graph, count = self._graph(edge_index, x, x_dst), batch_size(x)
         value = split_heads(project(self.lin, x), self.heads)
         logits = self._logits(graph, value)
         form = Edgewise(self._scores(graph, value, logits, count))
@@ -78,14 +79,16 @@ class SuperGATConv(DropIn, pyg.SuperGATConv):
     def _logits(self, graph: Graph, value: Tensor) -> Tensor:
         """How likely an edge is, [E, H] before the sigmoid: x_i . x_j (MX), or that over
         sqrt(C) (SD)."""
-        return dot_scores(graph, value, value, scale=1.0 if self.attention_type == "MX" else None)
+        scale = 1.0 if self.attention_type == "MX" else None
+        return dot_scores(graph, _of_targets(graph, value), value, scale=scale)
 
     def _scores(self, graph: Graph, value: Tensor, logits: Tensor, count: int | None) -> Tensor:
         """Scores [E, H] of the attention: LeakyReLU of (a_l . x_j + a_r . x_i) * sigmoid(logit)
         (MX), or of the logit (SD)."""
         if self.attention_type == "MX":
             att_src, att_dst = repeat_heads(self.att_l, count), repeat_heads(self.att_r, count)
-            sums = additive_scores(graph, *head_scores(value, att_src, att_dst), negative_slope=1.0)
+            src, dst = head_scores(value, att_src, att_dst)
+            sums = additive_scores(graph, src, _of_targets(graph, dst), negative_slope=1.0)
             logits = sums * logits.sigmoid()
         return F.leaky_relu(logits, self.negative_slope)
 
@@ -100,13 +103,13 @@ class SuperGATConv(DropIn, pyg.SuperGATConv):
     ) -> None:
         """Keep what `get_attention_loss` compares: logits of edges and of non-edges ``att_x``
         [E+ + E-, H] ([B, E+ + E-, H] of B matrices), and which they are ``att_y``."""
-        edges, num_nodes = self._listed_edges(graph), graph.num_src
+        edges, sizes = self._listed_edges(graph), (graph.num_src, graph.num_dst)
         sampled = self.positive_sampling(edges)
         if sampled is not edges:
-            logits = self._logits(graph_of(sampled, num_nodes), value)
+            logits = self._logits(graph_of(sampled, sizes), value)
         if neg_edge_index is None:
-            neg_edge_index = self._sample_negatives(edges, num_nodes, batch)
-        others = self._logits(graph_of(neg_edge_index, num_nodes), value)
+            neg_edge_index = self._sample_negatives(edges, sizes, batch)
+        others = self._logits(graph_of(neg_edge_index, sizes), value)
         # An edge's logit is its opposite's, so the flow does not matter.
         self.att_x = torch.cat([split_batch(logits, count), split_batch(others, count)], dim=-2)
         self.att_y = self.att_x.new_zeros(self.att_x.shape[:-1])
@@ -114,8 +117,17 @@ class SuperGATConv(DropIn, pyg.SuperGATConv):
 
     # It draws by Python's and numpy's means, which torch.compile cannot trace.
     @torch.compiler.disable
-    def _sample_negatives(self, edges: Tensor, num_nodes: int, batch: Tensor | None) -> Tensor:
-        return self.negative_sampling(edges, num_nodes, batch)
+    def _sample_negatives(
+        self, edges: Tensor, sizes: tuple[int, int], batch: Tensor | None
+    ) -> Tensor:
+        num_src, num_dst = sizes
+        if num_dst == num_src:
+            return self.negative_sampling(edges, num_src, batch)
+        # Of other nodes not all the edges are known, so no pair that enters one is a non-edge.
+        count = int(self.neg_sample_ratio * self.edge_sample_ratio * edges.size(1))
+        if batch is None:
+            return negative_sampling(edges, sizes, num_neg_samples=count)
+        return batched_negative_sampling(edges, (batch, batch[:num_dst]), num_neg_samples=count)
 
     def _complete(self, out: Tensor, count: int | None) -> Tensor:
         """An operator's output with heads joined and bias added."""
@@ -124,3 +136,8 @@ class SuperGATConv(DropIn, pyg.SuperGATConv):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "att_x": None, "att_y": None}
+
+
+def _of_targets(graph: Graph, rows: Tensor) -> Tensor:
+    """Of rows of the sources those of the targets, the first."""
+    return rows if graph.num_dst == graph.num_src else rows.narrow(0, 0, graph.num_dst)

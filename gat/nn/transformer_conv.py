@@ -60,7 +60,7 @@ class TransformerConv(DropIn, pyg.TransformerConv):
         """
         if self._goes_pygs_way(edge_index, x):
             return super().forward(x, edge_index, edge_attr, return_attention_weights)
-        x_src, x_dst = check_pair(self, x)
+        x_src, x_dst = check_pair(self, x, edge_index)
         graph, batch = self._graph(edge_index, x_src, x_dst), batch_size(x_src)
         edges = self._edge_terms(graph, edge_index, edge_attr, batch)
         nodes = (

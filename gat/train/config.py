@@ -113,18 +113,28 @@ class ModelConfig(Section):
     input_dropout: Fraction | None = None
     attention_dropout: Fraction = 0.6
     value_dropout: Fraction = 0.6
+    # Fraction of the edges left out of a layer's softmax, for all its heads.
+    edge_dropout: Fraction = 0.0
     activation: Literal["elu", "relu", "leaky_relu", "gelu"] = "elu"
     norm: Literal["none", "batch", "layer"] = "none"
     # A learned projection, or the input as it is where widths match, is added to each hidden layer.
     residual: Literal["none", "linear", "identity"] = "none"
+    # A learned projection is added to the attention layer that gives the classes.
+    residual_output: bool = False
     jumping_knowledge: Literal["none", "cat", "max", "lstm"] = "none"
     linear_input: bool = False
     linear_output: bool = False
     # Weight messages by the square roots of both degrees.
     symmetric_norm: bool = False
+    # Whether the target has a term in the score; false needs attention = "gat".
+    target_score: bool = True
     add_self_loops: bool = True
     negative_slope: NotNegative = 0.2
     bias: bool = True
+    # In the layer that gives the classes, where it differs from bias (a linear one has a bias).
+    output_bias: bool | None = None
+    # Features to which each layer projects those of edges first (linear, ReLU); 0: none.
+    edge_embedding: CountOrZero = 0
 
     @field_validator("heads", mode="before")
     @classmethod
@@ -133,6 +143,20 @@ class ModelConfig(Section):
         if all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in numbers):
             return value
         raise ValueError(f"expected a number >= 1, or a list of such, got {value!r}")
+
+    @model_validator(mode="after")
+    def _options_belong_together(self) -> Self:
+        if not self.target_score and self.attention != "gat":
+            raise ValueError(
+                f'target_score = false leaves out a term of attention = "gat", got '
+                f"{self.attention!r}"
+            )
+        if self.residual_output and (self.linear_output or self.jumping_knowledge != "none"):
+            raise ValueError(
+                "residual_output is a skip over an attention layer that gives the classes; with "
+                "linear_output or jumping_knowledge a linear layer gives them"
+            )
+        return self
 
 
 class OptimizerConfig(Section):

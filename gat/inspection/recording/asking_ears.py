@@ -123,7 +123,8 @@ class OwnEar(AskingEar):
         return out
 
     def needs_twin(self, asked: Any) -> bool:
-        dropped = self.layer.training and getattr(self.layer, "dropout", 0) > 0
+        drops = (getattr(self.layer, name, 0) > 0 for name in ("dropout", "edge_dropout"))
+        dropped = self.layer.training and any(drops)
         return isinstance(asked, bool) or (dropped and self.when == "before_dropout")
 
     def from_twin(self, state: "RandomState", args: Any, kwargs: Any) -> Any:

@@ -1,0 +1,154 @@
+"""What `gat.models.GAT` is put together from, and the checks of its options."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.nn import JumpingKnowledge
+
+from gat.errors import InputError
+from gat.nn.features import Linear, target_rows
+
+__all__ = [
+    "ACTIVATIONS",
+    "JUMPS",
+    "NORMS",
+    "RESIDUALS",
+    "Activation",
+    "HiddenLayer",
+    "check_choice",
+    "check_counts",
+    "edge_encoders",
+    "heads_by_layer",
+    "make_jump",
+    "reset_children",
+]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "elu": F.elu,
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "gelu": F.gelu,
+}
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda width: nn.Identity(),
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+}
+JUMPS = ("none", "cat", "max", "lstm")
+RESIDUALS = ("none", "linear", "identity")
+
+
+class HiddenLayer(nn.Module):
+    """Attention, plus the skip, then normalisation and activation."""
+
+    def __init__(
+        self, conv: nn.Module, width_in: int, width_out: int, residual: str, norm: str, name: str
+    ) -> None:
+        super().__init__()
+        check_choice("norm", norm, NORMS)
+        self.conv = conv
+        self.skip = _skip(residual, width_in, width_out)
+        self.norm = NORMS[norm](width_out)
+        self.activation = Activation(name)
+
+    def forward(self, x: Tensor, edges: Any, edge_attr: Tensor | None) -> Tensor:
+        out = self.conv(x, edges, edge_attr)
+        if self.skip is not None:
+            own = target_rows(x, edges)
+            kept = isinstance(self.skip, nn.Identity) and own.layout is not torch.strided
+            out = out + (own.to_dense() if kept else self.skip(own))
+        return self.activation(self.norm(out))
+
+
+class Activation(nn.Module):
+    """An activation by name, shown by name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        check_choice("activation", name, ACTIVATIONS)
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ACTIVATIONS[self.name](x)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+def edge_encoders(edge_dim: int | None, width: int, count: int) -> nn.ModuleList:
+    """For each of ``count`` layers a projection of edge features to ``width``, with ReLU; none if
+    width is 0."""
+    if width < 0:
+        raise InputError(f"edge_embedding is {width}; expected 0 or more")
+    if width == 0:
+        return nn.ModuleList()
+    if edge_dim is None:
+        raise InputError(
+            f"edge_embedding={width} encodes features of edges, and edge_dim says there are none; "
+            f"pass edge_dim, or leave edge_embedding out"
+        )
+    one_each = (nn.Sequential(Linear(edge_dim, width), Activation("relu")) for _ in range(count))
+    return nn.ModuleList(one_each)
+
+
+def reset_children(module: nn.Module) -> None:
+    """Reset the outermost modules that know how, which reset what they hold themselves."""
+    for child in module.children():
+        reset = getattr(child, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        else:
+            reset_children(child)
+
+
+def check_choice(name: str, value: str, known: Any) -> None:
+    """Refuse a value that is none of the ``known``."""
+    if value not in known:
+        raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
+
+
+def check_counts(counts: dict[str, int]) -> None:
+    """Refuse counts, by name, below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"{name} is {count}; expected 1 or more")
+
+
+def heads_by_layer(heads: int | Sequence[int], count: int) -> list[int]:
+    """Heads of each of ``count`` hidden layers."""
+    spread = [heads] * count if isinstance(heads, int) else list(heads)
+    if len(spread) != count or any(h < 1 for h in spread):
+        raise InputError(
+            f"heads is {heads!r}; expected a number >= 1, or {count} of them, one per hidden layer"
+        )
+    return spread
+
+
+def make_jump(mode: str, widths: list[int]) -> tuple[nn.Module | None, int]:
+    """The jumping-knowledge layer, if any, and the width it leaves to the output layer.
+
+    widths: of what enters the hidden layers, then of what each gives.
+    """
+    check_choice("jumping_knowledge", mode, JUMPS)
+    if mode == "none":
+        return None, widths[-1]
+    hidden = widths[1:]
+    if mode != "cat" and len(set(hidden)) > 1:
+        raise InputError(
+            f"jumping_knowledge={mode!r} needs hidden layers of one width, these have {hidden}; "
+            f"use 'cat' or the same number of heads in every layer"
+        )
+    layer = JumpingKnowledge(mode, hidden[0], len(hidden))
+    return layer, sum(hidden) if mode == "cat" else hidden[0]
+
+
+def _skip(kind: str, width_in: int, width_out: int) -> nn.Module | None:
+    check_choice("residual", kind, RESIDUALS)
+    if kind == "none":
+        return None
+    if kind == "identity" and width_in == width_out:
+        return nn.Identity()
+    return Linear(width_in, width_out, bias=False)
