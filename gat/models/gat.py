@@ -162,7 +162,8 @@ class GAT(nn.Module):
 
         Raises InputError or ArgumentTypeError for graphs that do not fit layers or one another.
         """
-        stages, states = self.stages(), list[Tensor]()
+        states: list[Tensor] = []
+        stages = self.stages()
         graphs = layer_graphs(edges, len(stages))
         for number, (stage, graph) in enumerate(zip(stages, graphs, strict=True)):
             x = stage.forward(x, graph, edge_rows(edges, number, edge_attr))

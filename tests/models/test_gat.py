@@ -63,11 +63,30 @@ def test_forward_is_the_layers_in_order():
         {"linear_input": True, "linear_output": True, "heads": 1},
         {"symmetric_norm": True, "add_self_loops": False, "bias": False},
         {"output_heads": 3, "activation": "leaky_relu"},
+        {"residual_output": True, "output_heads": 2, "bias": False, "output_bias": True},
+        {"linear_output": True, "output_bias": False},
+        {"edge_dropout": 0.3, "attention": "gatv2"},
     ],
     ids=str,
 )
 def test_every_option_trains(options):
     run(**{"hidden_channels": 8, **options})
+
+
+def test_biases_of_hidden_layers_and_output():
+    for bias, output, expected in [(False, True, True), (True, False, False), (False, None, False)]:
+        model = GAT(6, 4, bias=bias, output_bias=output)
+        assert (model.hidden[0].conv.bias is not None) is bias
+        assert (model.output.bias is not None) is expected
+    assert GAT(6, 4, bias=False, linear_output=True).output.bias is not None
+
+
+def test_scores_without_the_target_leave_its_vector_alone():
+    model = GAT(6, 4, target_score=False)
+    for layer in (model.hidden[0].conv, model.output):
+        assert not layer.target_score
+        assert not layer.att_dst.requires_grad
+    model.load_state_dict(GAT(6, 4).state_dict())
 
 
 def test_options_reach_the_layers():
@@ -166,6 +185,11 @@ def test_reset_parameters_draws_anew():
         ({"input_dropout": 7}, "input_dropout is 7; expected a probability"),
         ({"heads": [4, 4]}, r"heads is \[4, 4\]; expected a number >= 1, or 1 of them"),
         ({"heads": 0}, "heads is 0"),
+        ({"edge_dropout": 3}, "edge_dropout is 3; expected a probability"),
+        ({"edge_embedding": 4}, "edge_embedding=4 encodes features of edges, and edge_dim says"),
+        ({"edge_embedding": -1, "edge_dim": 2}, "edge_embedding is -1; expected 0 or more"),
+        ({"target_score": False, "attention": "gatv2"}, "target_score=False leaves a term out"),
+        ({"residual_output": True, "linear_output": True}, "residual_output is a skip over"),
         ({"heads": [4, 2], "jumping_knowledge": "max"}, "needs hidden layers of one width"),
     ],
     ids=str,
