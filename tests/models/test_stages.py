@@ -69,6 +69,20 @@ def test_graphs_of_all_neighbours_give_what_the_whole_graph_gives(options):
         torch.testing.assert_close(record.loops, full.loops[hops.nodes[: graph.num_dst]])
 
 
+def test_batches_of_seeds_are_recorded_under_the_whole_graphs_numbers():
+    model, (x, _) = build(), whole()
+    with gat.record_attention(model) as expected:
+        model(x, EDGE_INDEX)
+    with gat.record_attention(model, full=EDGE_INDEX) as attention:
+        for start in range(0, 31, 10):
+            hops = all_neighbours(EDGE_INDEX, list(range(start, min(start + 10, 31))), 3)
+            attention.batch(n_id=hops.nodes, e_id=hops.edges)
+            model(x[hops.nodes], hops.graphs)
+    for name, record in attention.items():
+        torch.testing.assert_close(record.weights, expected[name].weights)
+        torch.testing.assert_close(record.loops, expected[name].loops)
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_stages_over_parts_of_the_nodes_give_what_forward_gives(options):
     """Layer-wise inference: each layer over all nodes, seven targets at a time."""
