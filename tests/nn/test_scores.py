@@ -81,7 +81,7 @@ def test_a_score_scaled_is_the_score_times_the_factor(name):
     layer = AttentionConv(6, 5, 2, score=name).double()
     x = torch.randn(count, 6).double()
     graph = layer._graph(edge_index, x, x)
-    form = layer._form(graph, *layer._project(x, x)[:2], None)
+    form = layer._form(graph, *layer._project(x, x, True)[:2], None)
     for factor in (0.25, torch.tensor(3.0).double()):
         torch.testing.assert_close(form.scaled(factor).scores(graph), form.scores(graph) * factor)
 
