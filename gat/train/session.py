@@ -42,11 +42,13 @@ class Position:
     stopped_by: str = ""
 
 
-def build_model(config: ModelConfig, in_channels: int, out_channels: int) -> nn.Module:
+def build_model(
+    config: ModelConfig, in_channels: int, out_channels: int, edge_dim: int | None = None
+) -> nn.Module:
     """The network a configuration describes, freshly initialised."""
     from gat.models import GAT
 
-    return GAT(in_channels, out_channels, **config.model_dump())
+    return GAT(in_channels, out_channels, edge_dim=edge_dim, **config.model_dump())
 
 
 class Session:
@@ -56,7 +58,9 @@ class Session:
         self.config, self.task, self.device = config, task, device
         self.batches = make_batches(task, config.data, device, config.precision)
         generators.seed_all(config.seed)
-        self.model = build_model(config.model, task.num_features, task.num_classes).to(device)
+        self.model = build_model(
+            config.model, task.num_features, task.num_classes, task.edge_dim
+        ).to(device)
         self.optimizer = make_optimizer(config.optimizer, self.model)
         self.schedule = Schedule(config.schedule, self.optimizer, config.epochs)
         self.stopping = make_stopping(config.stopping)
