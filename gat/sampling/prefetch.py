@@ -1,7 +1,7 @@
 """Work ahead of training: batches made in the background, and the rows of features they need."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -16,7 +16,9 @@ __all__ = ["gather", "prefetched"]
 T = TypeVar("T")
 
 
-def prefetched(make: Callable[[int], T], steps: Iterable[int], depth: int = 2) -> Iterator[T]:
+def prefetched(
+    make: Callable[[int], T], steps: Iterable[int], depth: int = 2
+) -> Generator[T, None, None]:
     """``make(step)`` for each step in turn, worked out up to ``depth`` ahead in one other thread.
 
     What make raises is raised here, when its turn has come. Leaving early (break, an exception,
@@ -30,10 +32,12 @@ def prefetched(make: Callable[[int], T], steps: Iterable[int], depth: int = 2) -
         raise InputError(
             f"depth is {depth}; expected how many results to work out ahead, 0 or more"
         )
-    return map(make, steps) if depth == 0 else _ahead(make, iter(steps), depth)
+    if depth == 0:
+        return (make(step) for step in steps)
+    return _ahead(make, iter(steps), depth)
 
 
-def _ahead(make: Callable[[int], T], steps: Iterator[int], depth: int) -> Iterator[T]:
+def _ahead(make: Callable[[int], T], steps: Iterator[int], depth: int) -> Generator[T, None, None]:
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gat-prefetch")
     try:
         _keep_to_one_core(worker)
@@ -89,6 +93,7 @@ def gather(x: Tensor, nodes: Tensor, pin: bool = False) -> Tensor:
         )
     pinned = pin and x.device.type == "cpu" and torch.cuda.is_available()
     if not pinned:
+        # In the order asked for: of files too large for memory, sorting did not read faster.
         return x.index_select(0, nodes)
     rows = torch.empty((nodes.numel(), *x.shape[1:]), dtype=x.dtype, pin_memory=True)
     return torch.index_select(x, 0, nodes, out=rows)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gat.errors import IndexRangeError, InputError
-from gat.graph import Graph
+from gat.graph import CompactEdges, Graph
 from gat.ops.dropout import numbers
 from gat.sampling.draws import hop_key
 from gat.sampling.hops import Known, Rule, Tables, expand
@@ -66,9 +66,10 @@ def induced(graph: Graph, nodes: Tensor, tables: Tables | None = None) -> Subgra
     # Sources found on the way were numbered after the nodes themselves.
     kept = (source < nodes.numel()).nonzero().squeeze(1)
     rowptr = torch.searchsorted(kept, ends).int()
+    between = CompactEdges(rowptr, source.index_select(0, kept), None)
     position = position.index_select(0, kept)
     number = position if edges.number is None else edges.number.index_select(0, position)
-    return Subgraph(nodes, SampledGraph.of(rowptr, source[kept], nodes.numel()), number.long())
+    return Subgraph(nodes, SampledGraph.of(between, nodes.numel()), number.long())
 
 
 class RandomNodes:

@@ -52,6 +52,8 @@ def test_depth_zero_makes_in_place_when_asked():
     assert made == []
     next(results)
     assert made == [threading.get_ident()]
+    results.close()
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("depth", [0, 1, 4])
