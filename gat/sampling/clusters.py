@@ -5,9 +5,12 @@ Large Graph Convolutional Networks" (arXiv 1905.07953), algorithm 1 with the sto
 partitions of its section 3.2. The clusters are METIS's, by the package pymetis.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from gat.errors import IndexRangeError, InputError, MissingDependencyError
@@ -15,6 +18,9 @@ from gat.graph import Graph
 from gat.sampling.draws import hop_key
 from gat.sampling.hops import Tables
 from gat.sampling.subgraphs import Subgraph, check_step, check_whole, induced, shuffled
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["Clusters", "partition"]
 
@@ -94,6 +100,9 @@ def partition(graph: Graph, num_parts: int, seed: int = 0) -> Tensor:
 
 def _both_ways(graph: Graph) -> sparse.csr_array:
     """Each edge once in each direction, without loops: CSR [N, N]."""
+    # Here, since it takes a while to import and others than clusters do without.
+    from scipy import sparse
+
     edges, nodes = graph.by_target, graph.num_dst
     ones = np.ones(graph.num_edges, dtype=bool)
     one_way = sparse.csr_array((ones, edges.col.numpy(), edges.rowptr.numpy()), (nodes, nodes))
