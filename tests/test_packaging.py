@@ -32,7 +32,7 @@ def test_every_dependency_is_pinned_to_a_version_it_admits():
 
 
 def test_extras_are_the_promised_ones():
-    promised = {"ogb", "plot", "umap", "arrow", "gpu", "tensorboard", "test", "dev"}
+    promised = {"ogb", "metis", "plot", "umap", "arrow", "gpu", "tensorboard", "test", "dev"}
     assert set(PROJECT["optional-dependencies"]) == promised
 
 

@@ -1,9 +1,25 @@
 """Neighbour sampling for graphs that do not fit: a batch of nodes, and what they listen to.
 
-`Sampler` draws neighbourhoods of a `gat.Graph` and hands each layer its own graph.
+`Sampler` draws neighbourhoods of a `gat.Graph` and hands each layer its own graph; `RandomNodes`,
+`RandomWalks` and `Clusters` cut parts of the graph out whole. `prefetched` makes batches ahead.
 """
 
+from gat.sampling.clusters import Clusters, partition
 from gat.sampling.neighbors import Sampler
+from gat.sampling.prefetch import gather, prefetched
 from gat.sampling.sample import Sample
+from gat.sampling.subgraphs import RandomNodes, Subgraph, induced
+from gat.sampling.walks import RandomWalks
 
-__all__ = ["Sample", "Sampler"]
+__all__ = [
+    "Clusters",
+    "RandomNodes",
+    "RandomWalks",
+    "Sample",
+    "Sampler",
+    "Subgraph",
+    "gather",
+    "induced",
+    "partition",
+    "prefetched",
+]
