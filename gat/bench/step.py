@@ -49,6 +49,9 @@ PLAIN = {
     "clip.name": "none",
     "precision": "float32",
     "label_smoothing": 0.0,
+    "loss": "cross-entropy",
+    "labels.inputs": False,
+    "distillation.enabled": False,
 }
 
 

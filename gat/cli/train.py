@@ -46,6 +46,8 @@ def train_command(options: Train) -> None:
     task = load_task(config.data)
     run_dir = options.resume or options.run_dir or new_run_dir(name, config.seed)
     _say_task(task, config)
+    if config.distillation.enabled:
+        say(f"first the teacher, then the student: each trains up to {config.epochs} epochs")
     try:
         with progress(name, config.epochs) as on_epoch:
             result = train(
@@ -160,8 +162,10 @@ def _say_task(task: "NodeTask", config: "TrainConfig") -> None:
 
 def show_result(name: str, result: "RunResult") -> None:
     """The run's scores, in per cent of the task's metric."""
-    row = [name, percent(result.train), percent(result.val), percent(result.test)]
-    table([result.metric, "train %", "val %", "test %"], [row])
+    rows = [[name, percent(result.train), percent(result.val), percent(result.test)]]
+    if result.smoothed:
+        rows.append(["with Correct and Smooth", *map(percent, result.smoothed.values())])
+    table([result.metric, "train %", "val %", "test %"], rows)
     say(
         f"weights of epoch {result.best_epoch} of {result.epochs}, trained {result.seconds:.1f} s, "
         + (f"stopped by {result.stopped_by}" if result.stopped_by else "still unfinished")

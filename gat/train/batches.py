@@ -16,6 +16,8 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.ops.backend import is_compiled
 from gat.train.config import DataConfig
+from gat.train.label_inputs import GivenLabels, with_labels
+from gat.train.tricks_config import LabelsConfig
 
 __all__ = ["PARTS", "Batch", "Part", "join", "make_batches", "training_order"]
 
@@ -44,6 +46,7 @@ class Batch:
     x: float32 [N, F], dense or sparse CSR. edges: a Graph, an edge_index [2, E], or one Graph for
     each attention layer. parts: those with any row. edge_attr: float32 [E, D] in the caller's
     order. nodes: the whole graph's number of each row of x, int64 [N], where x is a part of it.
+    labels: which labels are inputs, where any are. teacher: float32 [N, K], logits to learn from.
     """
 
     x: Tensor
@@ -51,22 +54,43 @@ class Batch:
     parts: dict[str, Part]
     edge_attr: Tensor | None = None
     nodes: Tensor | None = None
+    labels: GivenLabels | None = None
+    teacher: Tensor | None = None
 
     @property
     def num_nodes(self) -> int:
         return int(self.x.shape[0])
 
+    def within(self, whole: "Batch") -> "Batch":
+        """This batch, where it is a part of a graph, with the labels and the teacher of ``whole``,
+        the batch of all of that graph; its x has been taken from the rows of ``whole.x``."""
+        if self.nodes is None:
+            return self
+        labels = None if whole.labels is None else whole.labels.of(self.nodes)
+        teacher = None if whole.teacher is None else whole.teacher[self.nodes]
+        return replace(self, labels=labels, teacher=teacher)
+
 
 def make_batches(
-    task: NodeTask, config: DataConfig, device: torch.device, precision: str = "float32"
+    task: NodeTask,
+    config: DataConfig,
+    device: torch.device,
+    precision: str = "float32",
+    labels: LabelsConfig | None = None,
 ) -> list[Batch]:
-    """One batch per graph of the task. Raises InputError for a split that does not exist."""
+    """One batch per graph of the task, as it is fed in evaluation; labels as inputs make it dense.
+
+    Raises InputError for a split that does not exist.
+    """
     if config.split >= task.num_splits:
         raise InputError(
             f"{task.name}: data.split must be below {task.num_splits}, the number of its splits; "
             f"got {config.split}"
         )
     batches = [_batch(graph, config, device) for graph in task.graphs]
+    if labels is not None and labels.inputs:
+        many = task.multilabel
+        return [with_labels(batch, task.num_classes, many, labels.reuse) for batch in batches]
     if config.features == "sparse" and task.inductive:
         raise InputError(
             f"{task.name} is several graphs, whose features are joined densely; set data.features "
@@ -153,5 +177,14 @@ def join(batches: list[Batch]) -> Batch:
         part = replace(part, rows=None)
     graph = Graph.from_edge_index(torch.cat(edges, dim=1), offsets[-1])
     attrs = [b.edge_attr for b in batches if b.edge_attr is not None]
-    x = torch.cat([b.x for b in batches])
-    return Batch(x, graph, {"train": part}, torch.cat(attrs) if attrs else None)
+    given = [b.labels.given for b in batches if b.labels is not None]
+    labels = replace(batches[0].labels, given=torch.cat(given)) if batches[0].labels else None
+    teachers = [b.teacher for b in batches if b.teacher is not None]
+    return Batch(
+        torch.cat([b.x for b in batches]),
+        graph,
+        {"train": part},
+        torch.cat(attrs) if attrs else None,
+        labels=labels,
+        teacher=torch.cat(teachers) if teachers else None,
+    )

@@ -11,12 +11,16 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gat.errors import ConfigError
 from gat.train.config_errors import Section
+from gat.train.tricks_config import CorrectAndSmoothConfig, DistillationConfig, LabelsConfig
 
 __all__ = [
     "CheckpointConfig",
     "ClipConfig",
+    "CorrectAndSmoothConfig",
     "DataConfig",
+    "DistillationConfig",
     "FilesConfig",
+    "LabelsConfig",
     "ModelConfig",
     "OptimizerConfig",
     "ScheduleConfig",
@@ -251,11 +255,17 @@ class TrainConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     stopping: StoppingConfig = StoppingConfig()
     clip: ClipConfig = ClipConfig()
+    labels: LabelsConfig = LabelsConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    correct_and_smooth: CorrectAndSmoothConfig = CorrectAndSmoothConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     # Upper limit of epochs.
     epochs: Count = 1000
     # Seed of every generator: weights, dropout, order of graphs.
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    # Of training and of validation; "log-eps" is log(eps + z) - log(eps) of each cross entropy z,
+    # eps = 1 - log 2 (gat.train.metrics).
+    loss: Literal["cross-entropy", "log-eps"] = "cross-entropy"
     # Training targets are moved this far towards uniform; evaluation is never smoothed.
     label_smoothing: Fraction = 0.0
     # bfloat16 runs the forward pass under torch.autocast; weights stay float32.
@@ -290,6 +300,23 @@ class TrainConfig(Section):
                 'data.features = "sparse" needs precision = "float32", since torch multiplies '
                 "sparse matrices in float32 and wider only"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_as_inputs_are_dense_and_apart(self) -> Self:
+        if self.labels.inputs and self.data.features == "sparse":
+            raise ValueError(
+                'labels.inputs joins labels to dense features; set data.features to "auto" or '
+                '"dense" (which it makes dense), not "sparse"'
+            )
+        users = [("labels.inputs", self.labels.inputs)]
+        users += [("correct_and_smooth.enabled", self.correct_and_smooth.enabled)]
+        for name, on in users:
+            if on and self.data.allow_overlap:
+                raise ValueError(
+                    f"{name} would show a node that is in two parts its own label before it is "
+                    f"tested on it; set data.allow_overlap = false, or {name} = false"
+                )
         return self
 
     def to_dict(self) -> dict[str, Any]:

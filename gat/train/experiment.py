@@ -262,10 +262,10 @@ def run_one(task: Task, on_epoch: Callable[..., None] | None = None) -> SeedResu
     if with_baselines:
         beside = baselines(data, local.data.split, normalize=local.data.normalize_features)
     commit, changed = commit_and_changes()
-    measured: dict[str, Any] = {
-        key: getattr(run, key)
-        for key in ("metric", "train", "val", "test", "best_epoch", "epochs", "seconds")
-    }
+    names = ("metric", "train", "val", "test", "best_epoch", "epochs", "seconds")
+    measured: dict[str, Any] = {name: getattr(run, name) for name in names}
+    raw = {part: measured[part] for part in run.smoothed}
+    measured |= run.reported
     return SeedResult(
         experiment=name,
         seed=config.seed,
@@ -276,5 +276,6 @@ def run_one(task: Task, on_epoch: Callable[..., None] | None = None) -> SeedResu
         commit=commit,
         uncommitted_changes=changed,
         baselines=beside,
+        unsmoothed=raw,
         **measured,
     )

@@ -12,7 +12,7 @@ from gat.train import checkpoint
 from gat.train.batches import Batch, make_batches
 from gat.train.config import TrainConfig
 from gat.train.run import RunResult
-from gat.train.step import evaluate_batches
+from gat.train.step import evaluate_batches, fed
 from gat.train.trainer import evaluated
 
 __all__ = ["OpenedRun", "newest_run", "open_run"]
@@ -25,7 +25,8 @@ class OpenedRun:
     path: its folder; result: its scores; task, config: what it was trained on and how; graph: that
     of the task's graphs that is looked at, and number its place there; model: in eval mode, with
     the weights the run kept; batches: all graphs as it was fed them; x: float32 [N, F], dense, and
-    edge_index: int64 [2, E], of the graph looked at, as it was fed them.
+    edge_index: int64 [2, E], of the graph looked at, as it was fed them in evaluation: with the
+    training labels, and predictions in the place of the others, where these are inputs.
     """
 
     path: Path
@@ -123,8 +124,9 @@ def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
     config, task = session.config, session.task
     number = _chosen(task, graph, config.data.split)
     data = config.data.model_copy(update={"features": "dense"})
-    batches = make_batches(task, data, torch.device("cpu"))
+    batches = make_batches(task, data, torch.device("cpu"), labels=config.labels)
     assert result.model is not None
+    model = result.model.cpu().eval()
     return OpenedRun(
         path,
         result,
@@ -132,8 +134,8 @@ def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
         config,
         task.graphs[number],
         number,
-        result.model.cpu().eval(),
-        batches[number].x,
+        model,
+        fed(model, batches[number]),
         batches[number].edges.edge_index,
         batches,
     )

@@ -39,7 +39,8 @@ class Schedule:
         self.epoch = 0
         steps: list[Any] = []
         if self.warmup:
-            rise = lr_scheduler.LinearLR(optimizer, 1 / self.warmup, total_iters=self.warmup)
+            # The rate of epoch k = 1, 2, ... is lr * k / warmup_epochs, as in the recipes of OGB.
+            rise = lr_scheduler.LinearLR(optimizer, 1 / self.warmup, total_iters=self.warmup - 1)
             steps.append(rise)
         if config.name == "cosine":
             rest = epochs - self.warmup

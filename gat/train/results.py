@@ -81,6 +81,8 @@ class SeedResult:
     commit: str | None = None
     uncommitted_changes: bool = False
     baselines: dict[str, float] = field(default_factory=dict, repr=False)
+    # train, val and test before Correct and Smooth, where train, val and test above are after it.
+    unsmoothed: dict[str, float] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", _portable(self.config))

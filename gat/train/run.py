@@ -57,7 +57,7 @@ class RunResult:
 
     They are of the weights kept at ``best_epoch``. ``epochs``: how many were trained; ``seconds``:
     of training; ``stopped_by``: "patience", "epochs", or "" for a run still unfinished; ``model``
-    has the kept weights.
+    has the kept weights. ``smoothed``: the three of Correct and Smooth after that, where it is on.
     """
 
     metric: str
@@ -69,12 +69,19 @@ class RunResult:
     seconds: float
     run_dir: Path | None
     stopped_by: str
+    smoothed: dict[str, float] = field(default_factory=dict)
     model: nn.Module | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def reported(self) -> dict[str, float]:
+        """train, val and test as a table has them: with all that the configuration asks for."""
+        return self.smoothed or {name: getattr(self, name) for name in ("train", "val", "test")}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, without the model; NaN (a part without nodes) as None."""
         names = ("metric", "train", "val", "test", "best_epoch", "epochs", "seconds", "stopped_by")
-        return {name: _finite(getattr(self, name)) for name in names}
+        smoothed = {name: _finite(value) for name, value in self.smoothed.items()}
+        return {name: _finite(getattr(self, name)) for name in names} | {"smoothed": smoothed}
 
 
 def new_run_dir(name: str, seed: int = 0, parent: str | Path = "runs") -> Path:

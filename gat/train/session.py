@@ -8,7 +8,7 @@ run bit for bit on the CPU.
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,24 @@ from torch import Tensor, nn
 from gat.data import NodeTask
 from gat.errors import CheckpointMismatchError, InputError, NonFiniteLossError
 from gat.train import generators
-from gat.train.batches import join, make_batches, training_order
+from gat.train.batches import Batch, join, make_batches, training_order
 from gat.train.checkpoint import Checkpoint
 from gat.train.config import ModelConfig, TrainConfig
+from gat.train.label_inputs import hide_labels, step_seed
+from gat.train.objectives import Objective
 from gat.train.optim import Clipper, Schedule, make_optimizer
 from gat.train.run import EpochRecord
-from gat.train.step import Score, evaluate_batches, train_step
+from gat.train.step import Score, evaluate_batches, predict_batches, train_step
 from gat.train.stopping import make_stopping
 
-__all__ = ["Position", "Session", "build_model", "check_same_data", "load_weights"]
+__all__ = [
+    "Position",
+    "Session",
+    "build_model",
+    "check_same_data",
+    "fingerprint",
+    "load_weights",
+]
 
 REMEDY = 'lower optimizer.lr, clip gradients ([clip] name = "norm"), or look at the features'
 
@@ -52,15 +61,29 @@ def build_model(
 
 
 class Session:
-    """One run in memory. ``task`` has been validated; generators are seeded here."""
+    """One run in memory. ``task`` has been validated; generators are seeded here.
 
-    def __init__(self, config: TrainConfig, task: NodeTask, device: torch.device):
+    teacher: a student's teacher's logits [N, K] of each graph.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        task: NodeTask,
+        device: torch.device,
+        teacher: list[Tensor] | None = None,
+    ):
         self.config, self.task, self.device = config, task, device
-        self.batches = make_batches(task, config.data, device, config.precision)
+        self.batches = make_batches(task, config.data, device, config.precision, config.labels)
+        if teacher is not None:
+            pairs = zip(self.batches, teacher, strict=True)
+            self.batches = [replace(batch, teacher=each.to(device)) for batch, each in pairs]
         generators.seed_all(config.seed)
-        self.model = build_model(
-            config.model, task.num_features, task.num_classes, task.edge_dim
-        ).to(device)
+        # Labels as inputs widen x.
+        in_channels = int(self.batches[0].x.shape[1])
+        model = build_model(config.model, in_channels, task.num_classes, task.edge_dim)
+        self.model = model.to(device)
+        self.objective = Objective(config.loss, config.label_smoothing, config.distillation)
         self.optimizer = make_optimizer(config.optimizer, self.model)
         self.schedule = Schedule(config.schedule, self.optimizer, config.epochs)
         self.stopping = make_stopping(config.stopping)
@@ -76,10 +99,10 @@ class Session:
         while self.at.step < len(order):
             loss = train_step(
                 self.model,
-                join(order[self.at.step]),
+                self._fed(join(order[self.at.step])),
                 self.optimizer,
                 self.clip,
-                label_smoothing=self.config.label_smoothing,
+                objective=self.objective,
                 precision=self.config.precision,
             )
             self.at.step += 1
@@ -87,6 +110,14 @@ class Session:
             if interrupted():
                 return False
         return True
+
+    def _fed(self, batch: Batch) -> Batch:
+        """A batch of whole graphs, or sampled from one, as the step at hand is fed it."""
+        batch = batch.within(self.batches[0])
+        if batch.labels is None:
+            return batch
+        seed = step_seed(self.config.seed, self.at.epoch, self.at.step)
+        return hide_labels(batch, self.config.labels.rate, seed)
 
     def end_epoch(self, seconds: float) -> EpochRecord | None:
         """Close the epoch; evaluate if it is time, and return the record of it."""
@@ -116,8 +147,17 @@ class Session:
     def evaluate(self, *parts: str) -> dict[str, Score]:
         """Scores of the present weights by part."""
         return evaluate_batches(
-            self.model, self.batches, self.task.metric, parts, self.config.precision
+            self.model,
+            self.batches,
+            self.task.metric,
+            parts,
+            self.config.precision,
+            self.config.loss,
         )
+
+    def predictions(self) -> list[Tensor]:
+        """The present weights' logits, float32 [N, K], of all nodes of each graph."""
+        return predict_batches(self.model, self.batches, self.config.precision)
 
     def _validated(self) -> Score:
         val = self.evaluate("val")["val"]

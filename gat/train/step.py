@@ -9,8 +9,9 @@ from torch.optim import Optimizer
 
 from gat.train import metrics
 from gat.train.batches import Batch
+from gat.train.objectives import Objective
 
-__all__ = ["Score", "evaluate_batches", "forward", "train_step"]
+__all__ = ["Score", "evaluate_batches", "fed", "forward", "predict_batches", "train_step"]
 
 
 class Score(NamedTuple):
@@ -22,9 +23,24 @@ class Score(NamedTuple):
 
 def forward(model: nn.Module, batch: Batch, precision: str = "float32") -> Tensor:
     """The logits [R, K] of the nodes the batch's edges end in; "bfloat16" under autocast."""
+    return _outputs(model, fed(model, batch, precision), batch, precision)
+
+
+def fed(model: nn.Module, batch: Batch, precision: str = "float32") -> Tensor:
+    """The features of the batch's last forward pass: its own, or, where predictions take the place
+    of labels (``labels.reuse``), those after the passes before; no gradient reaches these."""
+    x, labels = batch.x, batch.labels
+    for _ in range(0 if labels is None else labels.reuse):
+        assert labels is not None
+        with torch.no_grad():
+            x = labels.fed_back(x, _outputs(model, x, batch, precision))
+    return x
+
+
+def _outputs(model: nn.Module, x: Tensor, batch: Batch, precision: str) -> Tensor:
     edges = (batch.edges,) if batch.edge_attr is None else (batch.edges, batch.edge_attr)
-    with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        return model(batch.x, *edges)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        return model(x, *edges)
 
 
 def train_step(
@@ -33,16 +49,16 @@ def train_step(
     optimizer: Optimizer,
     clip: Callable[[], None] | None = None,
     *,
-    label_smoothing: float = 0.0,
+    objective: Callable[[Tensor, Batch], Tensor] | None = None,
     precision: str = "float32",
 ) -> Tensor:
-    """Forward, loss on the training rows, backward, clip, optimiser. Returns the loss, detached.
+    """Forward, loss, backward, clip, optimiser. Returns the loss, detached.
 
-    The loss stays on the device: reading it is the caller's decision, since it waits for a GPU.
+    objective: the loss of outputs and batch; None is the cross entropy of the training rows. The
+    loss stays on the device: reading it is the caller's decision, since it waits for a GPU.
     """
     model.train()
-    part = batch.parts["train"]
-    loss = metrics.loss(part.select(forward(model, batch, precision)), part.y, label_smoothing)
+    loss = (objective or Objective())(forward(model, batch, precision), batch)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if clip is not None:
@@ -58,6 +74,7 @@ def evaluate_batches(
     metric: str,
     parts: Sequence[str] = ("val",),
     precision: str = "float32",
+    loss: metrics.LossName = "cross-entropy",
 ) -> dict[str, Score]:
     """Loss and metric of each part over all its rows in all graphs, without dropout or smoothing.
 
@@ -73,12 +90,23 @@ def evaluate_batches(
             for part in present:
                 logits[part].append(batch.parts[part].select(outputs))
                 labels[part].append(batch.parts[part].y)
-    return {part: _score(logits[part], labels[part], metric) for part in parts}
+    return {part: _score(logits[part], labels[part], metric, loss) for part in parts}
 
 
-def _score(logits: list[Tensor], labels: list[Tensor], metric: str) -> Score:
+@torch.no_grad()
+def predict_batches(
+    model: nn.Module, batches: Sequence[Batch], precision: str = "float32"
+) -> list[Tensor]:
+    """The logits, float32 [N, K], of all nodes of each graph, without dropout."""
+    model.eval()
+    return [forward(model, batch, precision).float() for batch in batches]
+
+
+def _score(
+    logits: list[Tensor], labels: list[Tensor], metric: str, loss: metrics.LossName
+) -> Score:
     if not logits:
         return Score(float("nan"), float("nan"))
     scores = torch.cat(logits) if len(logits) > 1 else logits[0]
     y = torch.cat(labels) if len(labels) > 1 else labels[0]
-    return Score(float(metrics.loss(scores, y)), metrics.metric(metric, scores, y))
+    return Score(float(metrics.loss(scores, y, name=loss)), metrics.metric(metric, scores, y))

@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gat.data import NodeTask
 from gat.errors import BackendError, ConfigError, InputError
 from gat.train import checkpoint, generators
 from gat.train.config import DataConfig, TrainConfig
 from gat.train.config_files import dump_toml, load_config
+from gat.train.correct_and_smooth import correct_and_smooth
+from gat.train.distillation import TEACHER, teachings
 from gat.train.loop import OnEpoch, fit
 from gat.train.optim import Clipper
 from gat.train.run import LOCK, RunFolder, RunResult
+from gat.train.scores import part_scores
 from gat.train.session import Session, build_model, check_same_data, load_weights
 
 __all__ = ["evaluate", "evaluated", "load_task", "train"]
@@ -46,6 +50,18 @@ def train(
     RunLockedError; CorruptDataError for a damaged checkpoint; SaveError on a full disk;
     Interrupted or Terminated after Ctrl-C or SIGTERM, when the run has been saved.
     """
+    return trained(config, run_dir, resume=resume, task=task, on_epoch=on_epoch)[0]
+
+
+def trained(
+    config: TrainConfig | None = None,
+    run_dir: str | Path | None = None,
+    *,
+    resume: bool = False,
+    task: NodeTask | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[RunResult, Session]:
+    """The result of `train`, and the session with the weights that were kept."""
     if task is not None and not (resume and config is None):
         config = (config or TrainConfig()).updated(**{"data.name": task.name})
     with ExitStack() as stack:
@@ -62,8 +78,10 @@ def train(
         device = _device(config.device)
         _check_model(config)
         task = _checked(task or load_task(config.data), config.data)
+        _check_task(config, task)
+        teacher = _taught(config, task, folder, on_epoch)
         stack.enter_context(generators.borrowed())
-        session = Session(config, task, device)
+        session = Session(config, task, device, teacher)
         if saved is not None:
             session.restore(saved)
         if folder is not None:
@@ -73,7 +91,7 @@ def train(
         result = _result(session, folder.path if folder is not None else None)
         if folder is not None:
             folder.write_json("metrics.json", result.to_dict())
-        return result
+        return result, session
 
 
 def evaluate(run_dir: str | Path, *, task: NodeTask | None = None) -> RunResult:
@@ -121,7 +139,7 @@ def _checked(task: NodeTask, config: DataConfig) -> NodeTask:
 
 def _refuse_strangers(path: Path, config: TrainConfig | None, resume: bool) -> None:
     """Neither train over a run that is there, nor resume from one that is not."""
-    has_run = checkpoint.exists(path)
+    has_run = checkpoint.exists(path) or checkpoint.exists(path / TEACHER)
     if has_run and not resume:
         raise InputError(
             f"{path} already holds a run; continue it with resume (gat train --resume {path}) or "
@@ -155,7 +173,9 @@ def _resumed_config(asked: TrainConfig | None, saved: TrainConfig) -> TrainConfi
     """The configuration to go on with. Raises ConfigError where the asked one is another run's."""
     if asked is None:
         return saved
-    free = FREE_ON_RESUME if saved.schedule.name != "cosine" else FREE_ON_RESUME[1:]
+    # The cosine's end, and how long the teacher was trained, are settled.
+    settled = saved.schedule.name == "cosine" or saved.distillation.enabled
+    free = FREE_ON_RESUME[1:] if settled else FREE_ON_RESUME
     before, now = dict(_flat(saved.to_dict())), dict(_flat(asked.to_dict()))
     differing = [
         f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
@@ -188,6 +208,31 @@ def _check_model(config: TrainConfig) -> None:
         Clipper(config.clip, model)
 
 
+def _check_task(config: TrainConfig, task: NodeTask) -> None:
+    if config.correct_and_smooth.enabled and task.inductive:
+        raise InputError(
+            f"correct_and_smooth spreads training labels over the graph they are in; {task.name} "
+            "is several graphs, those of the test nodes without any: set "
+            "correct_and_smooth.enabled = false"
+        )
+
+
+def _taught(
+    config: TrainConfig, task: NodeTask, folder: RunFolder | None, on_epoch: OnEpoch | None
+) -> list[Tensor] | None:
+    """A student's teacher's logits of each graph, the teacher trained if it has not been."""
+    if not config.distillation.enabled:
+        return None
+
+    def train_teacher(own: TrainConfig, path: Path | None) -> Session:
+        return trained(own, path, resume=path is not None, task=task, on_epoch=on_epoch)[1]
+
+    if folder is not None and not (folder.path / "config.toml").exists():
+        # The student's first checkpoint comes after the teacher.
+        folder.write("config.toml", dump_toml(config.to_dict()))
+    return teachings(config, task, folder.path if folder is not None else None, train_teacher)
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -209,7 +254,7 @@ def _open_files(folder: RunFolder, session: Session, resumed: bool) -> None:
     if resumed and was != now:
         warnings.warn(
             f"resuming on {now}, the run was started on {was}: the last bits may differ",
-            stacklevel=3,
+            stacklevel=4,
         )
     folder.write("config.toml", dump_toml(session.config.to_dict()))
     folder.cut_log(session.at.epoch)
@@ -220,13 +265,15 @@ def _open_files(folder: RunFolder, session: Session, resumed: bool) -> None:
 
 def _result(session: Session, folder: Path | None) -> RunResult:
     """Score the weights that are now in the model."""
-    scores = session.evaluate("train", "val", "test")
-    session.model.eval()
+    task, batches, logits = session.task, session.batches, session.predictions()
+    smoothed, after = {}, session.config.correct_and_smooth
+    if after.enabled:
+        scores = correct_and_smooth(after, batches[0], logits[0], multilabel=task.multilabel)
+        smoothed = part_scores(task, batches, [scores])
     return RunResult(
-        metric=session.task.metric,
-        train=scores["train"].metric,
-        val=scores["val"].metric,
-        test=scores["test"].metric,
+        metric=task.metric,
+        **part_scores(task, batches, logits),
+        smoothed=smoothed,
         best_epoch=session.at.best_epoch,
         epochs=session.at.epoch,
         seconds=session.at.seconds,
