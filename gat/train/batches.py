@@ -66,6 +66,7 @@ class Batch:
         the batch of all of that graph; its x has been taken from the rows of ``whole.x``."""
         if self.nodes is None:
             return self
+        assert self.x.shape[1] == whole.x.shape[1], "x was not taken from the whole graph's batch"
         labels = None if whole.labels is None else whole.labels.of(self.nodes)
         teacher = None if whole.teacher is None else whole.teacher[self.nodes]
         return replace(self, labels=labels, teacher=teacher)

@@ -6,7 +6,8 @@ the authors' code (DGL, examples/pytorch/ogb/ogbn-arxiv/gat.py). The features [N
 the one-hot label (several labels: the vector of 0 and 1) of each node whose label is *given*, 0 for
 all the others. In evaluation the labels of all training nodes are given. In a training step each is
 given with probability ``rate``, and the loss is on the training nodes whose labels are not. Labels
-of validation and test nodes are never given.
+of validation and test nodes are never given. Scores of the training part say little, then: the
+model has seen these labels.
 """
 
 from dataclasses import dataclass, replace
