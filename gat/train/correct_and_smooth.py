@@ -47,12 +47,15 @@ def correct_and_smooth(
         true = torch.where(part.y.isnan(), soft[rows], part.y)
     else:
         true = F.one_hot(part.y, soft.shape[1]).to(soft.dtype)
-    adjacency = _adjacency(batch.edges, config.add_self_loops)
-    # Without any error autoscaling would divide 0 by 0.
-    if config.correction_layers and not torch.equal(soft[rows], true):
-        soft = model.correct(soft, true, rows, adjacency)
-    if config.smoothing_layers:
-        soft = model.smooth(soft, true, rows, adjacency)
+    with warnings.catch_warnings():
+        # Said once by torch, of CSR being in beta and unchecked: a user of ours cannot act on it.
+        warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")
+        adjacency = _adjacency(batch.edges, config.add_self_loops)
+        # Without any error autoscaling would divide 0 by 0.
+        if config.correction_layers and not torch.equal(soft[rows], true):
+            soft = model.correct(soft, true, rows, adjacency)
+        if config.smoothing_layers:
+            soft = model.smooth(soft, true, rows, adjacency)
     return soft - 0.5 if multilabel else soft
 
 
@@ -60,12 +63,9 @@ def _adjacency(graph: Graph, self_loops: bool) -> Tensor:
     """Sparse CSR [N, N], row i the sources of i: memory of one number per edge, where PyG would
     hold K numbers per edge of an edge_index. PyG divides by the square roots of the degrees."""
     graph = graph.with_self_loops() if self_loops else graph
-    with warnings.catch_warnings():
-        # torch says once that CSR is in beta; a user of ours cannot act on it.
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-        return torch.sparse_csr_tensor(
-            graph.rowptr,
-            graph.col,
-            torch.ones(graph.num_edges, device=graph.device),
-            size=(graph.num_dst, graph.num_src),
-        )
+    return torch.sparse_csr_tensor(
+        graph.rowptr,
+        graph.col,
+        torch.ones(graph.num_edges, device=graph.device),
+        size=(graph.num_dst, graph.num_src),
+    )

@@ -77,6 +77,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS.keys())
 def test_correct_and_smooth_is_its_definition(setting: dict[str, Any], toy: NodeTask) -> None:
     (batch,) = make_batches(toy, DataConfig(undirected=True), CPU)
