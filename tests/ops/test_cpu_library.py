@@ -13,6 +13,7 @@ from gat._version import __version__
 from gat.notices import warn_once
 from gat.ops import cpu
 from gat.ops.cpu.kernels import Call
+from gat.ops.cpu.sampling import Hop
 
 SOURCE = Path(cpu.__file__).parent / "version.cpp"
 COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
@@ -21,6 +22,7 @@ COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
 # What the loader asks beside the version.
 ANSWERS = """
 extern "C" long long gat_cpu_call_size() { return CALL_SIZE; }
+extern "C" long long gat_cpu_hop_size() { return HOP_SIZE; }
 extern "C" const char* gat_cpu_instructions() { return "abacus"; }
 """
 
@@ -35,12 +37,18 @@ def _fresh_caches(monkeypatch):
     warn_once.cache_clear()
 
 
-def build(folder: Path, call_size: int) -> Path:
+SIZES = {"call": ctypes.sizeof(Call), "hop": ctypes.sizeof(Hop)}
+
+
+def build(folder: Path, **sizes: int) -> Path:
     """A folder that holds a gat_cpu.so of this version, with no kernels."""
     if COMPILER is None or not SOURCE.is_file():
         pytest.skip("no C++ compiler, or no C++ sources beside the package")
     answers = folder / "answers.cpp"
-    answers.write_text(ANSWERS.replace("CALL_SIZE", str(call_size)))
+    text = ANSWERS
+    for name, size in (SIZES | sizes).items():
+        text = text.replace(f"{name.upper()}_SIZE", str(size))
+    answers.write_text(text)
     define = f'-DGAT_VERSION="{__version__}"'
     sources = [str(SOURCE), str(answers)]
     target = str(folder / "gat_cpu.so")
@@ -50,7 +58,7 @@ def build(folder: Path, call_size: int) -> Path:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
-    return build(tmp_path_factory.mktemp("built"), ctypes.sizeof(Call))
+    return build(tmp_path_factory.mktemp("built"))
 
 
 def look_in(monkeypatch, *folders: Path) -> None:
@@ -106,10 +114,11 @@ def test_library_of_another_version_is_refused_by_name(monkeypatch, built):
     assert "reinstall" in cpu.status().remedy
 
 
-def test_library_that_reads_other_calls_is_refused_and_not_run(monkeypatch, tmp_path):
-    expected = ctypes.sizeof(Call)
-    look_in(monkeypatch, build(tmp_path, expected - 8))
-    sentence = rf"another build: it reads calls of {expected - 8} bytes, expected {expected}"
+@pytest.mark.parametrize("struct", SIZES)
+def test_library_that_reads_other_structs_is_refused_and_not_run(monkeypatch, tmp_path, struct):
+    expected = SIZES[struct]
+    look_in(monkeypatch, build(tmp_path, **{struct: expected - 8}))
+    sentence = rf"another build: it reads {struct}s of {expected - 8} bytes, expected {expected}"
     with pytest.warns(RuntimeWarning, match=sentence):
         assert cpu.library() is None
     assert "reinstall" in cpu.status().remedy
