@@ -1,0 +1,118 @@
+"""A planted ogbn-proteins: no features of nodes, 8 of each edge, 112 labels from hidden groups.
+
+Each protein belongs to a group and has a *decoy* group. Most edges of a protein are mere
+co-occurrence and lead to its decoy, so its neighbours' labels mislead whoever trusts all of them.
+Edges within a group are strong, others weak, and their 8 features are the mean of the two ends'
+profiles: a group's profile, blurred for each protein. One protein's edges thus tell its group
+poorly; the strong edges of its neighbours, averaged, tell it well.
+"""
+
+import numpy as np
+from numpy.random import Generator
+
+from gat.data.synthetic.blocks import Blocks, Ends, degree_law, rank_shares, unique_pairs
+from gat.data.synthetic.facts import Facts
+from gat.data.synthetic.planted import PlantedGraph, rounded, whole_shares
+
+__all__ = ["SPECIES", "planted_proteins"]
+
+# Taxonomy numbers of six species to train on, one to validate, one to test.
+SPECIES = {"train": (3702, 4932, 6239, 7227, 9606, 10090), "valid": (7955,), "test": (511145,)}
+PLANTED = {
+    "groups": 16,
+    "same": 0.35,
+    "decoy": 0.45,
+    "blur": 0.3,
+    "weak": 0.4,
+    "likely": 0.85,
+    "unlikely": 0.08,
+    "exponent": 3.5,
+}
+ROWS = 1_000_000
+
+
+def planted_proteins(name: str, facts: Facts, scale: float, seed: int) -> PlantedGraph:
+    """As ``planted_graph``, which has checked everything."""
+    rng = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(4)]
+    groups = int(PLANTED["groups"])
+    law = degree_law(PLANTED["exponent"], 2 * facts.edges / facts.nodes, facts.largest_degree)
+    blocks = Blocks(whole_shares(facts.nodes, rank_shares(groups, 8.0)), law, rng[0])
+    group = blocks.block_of_node()
+    # A shift of 1 to groups - 1: never its own group.
+    decoy = (group + rng[0].integers(1, groups, facts.nodes, dtype=np.int32)) % groups
+    edges = unique_pairs(
+        lambda count: _draw(blocks, group, decoy, count, rng[0]),
+        facts.edges,
+        facts.nodes,
+        None,
+        rng[0],
+    )
+    species, parts = _species(facts, rng[2])
+    return PlantedGraph(
+        name,
+        scale,
+        seed,
+        facts,
+        PLANTED,
+        edges,
+        None,
+        _labels(group, facts, rng[3]),
+        parts,
+        {"node_species": species},
+        _edge_features(edges, group, facts, rng[1]),
+    )
+
+
+def _draw(blocks: Blocks, group: np.ndarray, decoy: np.ndarray, count: int, rng: Generator) -> Ends:
+    """One end by its degree; the other of its group, of its decoy, or any."""
+    one = blocks.pick(rng, blocks.any_block(rng, count))
+    kind = rng.random(count)
+    other = np.where(kind < PLANTED["same"], group[one], decoy[one])
+    any_other = kind >= PLANTED["same"] + PLANTED["decoy"]
+    other[any_other] = blocks.any_block(rng, int(any_other.sum()))
+    return one, blocks.pick(rng, other)
+
+
+def _edge_features(
+    edges: np.ndarray, group: np.ndarray, facts: Facts, rng: Generator
+) -> np.ndarray:
+    """float32 [E, D] in [0, 1], of three decimals."""
+    width = facts.edge_features
+    profile = rng.random((int(PLANTED["groups"]), width), dtype=np.float32)
+    blur = rng.standard_normal((facts.nodes, width), dtype=np.float32)
+    own = profile[group] + np.float32(PLANTED["blur"]) * blur
+    result = np.empty((edges.shape[1], width), dtype=np.float32)
+    for start in range(0, edges.shape[1], ROWS):
+        rows = slice(start, start + ROWS)
+        one, two = edges[:, rows]
+        strength = np.where(group[one] == group[two], 1.0, PLANTED["weak"]).astype(np.float32)
+        noise = 0.05 * rng.standard_normal((len(one), width), dtype=np.float32)
+        mean = (own[one] + own[two]) / 2
+        result[rows] = rounded(np.clip(mean * strength[:, None] + noise, 0.0, 1.0), 3)
+    return result
+
+
+def _labels(group: np.ndarray, facts: Facts, rng: Generator) -> np.ndarray:
+    """float32 [N, K] of 0 and 1: a label is likely in a third of the groups."""
+    groups = int(PLANTED["groups"])
+    likely = rng.random((groups, facts.classes)) < 1 / 3
+    # Each label has a group, and each is absent from one.
+    labels = np.arange(facts.classes)
+    likely[labels % groups, labels] = True
+    likely[(labels + 1) % groups, labels] = False
+    chance = np.where(likely, PLANTED["likely"], PLANTED["unlikely"]).astype(np.float32)
+    drawn = rng.random((facts.nodes, facts.classes), dtype=np.float32)
+    return (drawn < chance[group]).astype(np.float32)
+
+
+def _species(facts: Facts, rng: Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """int64 [N] species, and the parts: each species lies wholly in one."""
+    order = rng.permutation(facts.nodes)
+    train, valid, _ = facts.parts
+    species = np.empty(facts.nodes, dtype=np.int64)
+    parts = {}
+    pieces = np.split(order, [train, train + valid])
+    for (part, kinds), nodes in zip(SPECIES.items(), pieces, strict=True):
+        parts[part] = np.sort(nodes)
+        species[nodes] = np.array(kinds)[np.arange(len(nodes)) % len(kinds)]
+    return species, parts
