@@ -36,17 +36,18 @@ class DegreeLaw:
         return np.clip(s, 0.0, 1.0, out=s)
 
 
-def degree_law(exponent: float, mean: float, largest: float) -> DegreeLaw:
-    """Degrees d of tail d ** -exponent (above 2), of that mean, the expected ones to ``largest``."""
+def degree_law(exponent: float, mean: float, largest: float, size: int) -> DegreeLaw:
+    """Degrees d of tail d ** -exponent (above 2), of that mean, whose greatest among ``size`` nodes
+    is expected to be ``largest``, or as near to it as so heavy a tail gets with so few nodes."""
     power = 1.0 / (exponent - 1.0)
-    rest, wanted = 1.0 - power, max(largest / mean, 1.01)
+    rest = 1.0 - power
     low, high = -20.0, 3.0
-    # Bisection over the decimal logarithm of the offset: the first node's share falls with it.
+    # Bisection over the decimal logarithm of the offset: the hub's share falls with it.
     for _ in range(60):
         middle = (low + high) / 2
-        offset = 10.0**middle
-        first = offset**-power * rest / ((1.0 + offset) ** rest - offset**rest)
-        low, high = (middle, high) if first > wanted else (low, middle)
+        first, second, last = (at**rest for at in 10.0**middle + np.array([0.0, 1.0 / size, 1.0]))
+        hub = mean * size * (second - first) / (last - first)
+        low, high = (middle, high) if hub > largest else (low, middle)
     return DegreeLaw(power, 10.0**high)
 
 

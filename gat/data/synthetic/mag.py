@@ -97,7 +97,7 @@ class Homes:
 def _homes(count: int, classes: int, rng: Generator) -> Homes:
     # One node of each class, so that a node of any class can be asked for.
     sizes = 1 + whole_shares(count - classes, rank_shares(classes))
-    return Homes(Blocks(sizes, degree_law(EXPONENT, 1.0, BUSIEST), rng))
+    return Homes(Blocks(sizes, degree_law(EXPONENT, 1.0, BUSIEST, int(sizes.max())), rng))
 
 
 def _bipartite(

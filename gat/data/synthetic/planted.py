@@ -56,9 +56,9 @@ class Planted:
 
 
 DEFAULTS = {
-    "ogbn-arxiv": Planted(0.32, 0.45, 0.35, 0.55, 9.0, 4.0, 2.6),
+    "ogbn-arxiv": Planted(0.32, 0.45, 0.35, 0.55, 9.0, 4.0, 2.35),
     "ogbn-products": Planted(0.32, 0.45, 0.35, 0.55, 9.0, 4.0, 2.8),
-    "ogbn-mag": Planted(0.32, 0.45, 0.35, 0.55, 9.0, 4.0, 2.6),
+    "ogbn-mag": Planted(0.32, 0.45, 0.35, 0.55, 9.0, 4.0, 2.35),
 }
 
 
@@ -144,8 +144,10 @@ def _blocks(facts: Facts, planted: Planted, rng: Generator) -> Blocks:
     """Block k < K: class k's usual nodes; K + k: its general nodes."""
     sizes = whole_shares(facts.nodes, rank_shares(facts.classes))
     general = np.floor(planted.general_nodes * sizes).astype(np.int64)
-    law = degree_law(planted.exponent, 2 * facts.edges / facts.nodes, facts.largest_degree)
-    return Blocks(np.concatenate([sizes - general, general]), law, rng)
+    sizes = np.concatenate([sizes - general, general])
+    largest = int(sizes.max())
+    law = degree_law(planted.exponent, facts.mean_degree, facts.largest_degree, largest)
+    return Blocks(sizes, law, rng)
 
 
 def whole_shares(total: int, shares: np.ndarray) -> np.ndarray:

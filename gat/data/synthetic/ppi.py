@@ -77,8 +77,9 @@ def _chances(rng: Generator) -> np.ndarray:
 
 def _graph(nodes: int, centres: np.ndarray, chances: np.ndarray, rng: Generator) -> Part:
     mean = min(MEAN_DEGREE, 0.15 * nodes)
-    law = degree_law(PLANTED["exponent"], mean, 0.3 * nodes)
-    blocks = Blocks(whole_shares(nodes, rank_shares(len(centres), 8.0)), law, rng)
+    sizes = whole_shares(nodes, rank_shares(len(centres), 8.0))
+    law = degree_law(PLANTED["exponent"], mean, 0.3 * nodes, int(sizes.max()))
+    blocks = Blocks(sizes, law, rng)
     group = blocks.block_of_node()
 
     def draw(count: int) -> Ends:

@@ -20,12 +20,12 @@ __all__ = ["SPECIES", "planted_proteins"]
 SPECIES = {"train": (3702, 4932, 6239, 7227, 9606, 10090), "valid": (7955,), "test": (511145,)}
 PLANTED = {
     "groups": 16,
-    "same": 0.35,
-    "decoy": 0.45,
+    "same": 0.2,
+    "decoy": 0.65,
     "blur": 0.3,
-    "weak": 0.4,
-    "likely": 0.85,
-    "unlikely": 0.08,
+    "weak": 0.35,
+    "likely": 0.87,
+    "unlikely": 0.06,
     "exponent": 3.5,
 }
 ROWS = 1_000_000
@@ -35,8 +35,9 @@ def planted_proteins(name: str, facts: Facts, scale: float, seed: int) -> Plante
     """As ``planted_graph``, which has checked everything."""
     rng = [np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(4)]
     groups = int(PLANTED["groups"])
-    law = degree_law(PLANTED["exponent"], 2 * facts.edges / facts.nodes, facts.largest_degree)
-    blocks = Blocks(whole_shares(facts.nodes, rank_shares(groups, 8.0)), law, rng[0])
+    sizes = whole_shares(facts.nodes, rank_shares(groups, 8.0))
+    law = degree_law(PLANTED["exponent"], facts.mean_degree, facts.largest_degree, int(sizes.max()))
+    blocks = Blocks(sizes, law, rng[0])
     group = blocks.block_of_node()
     # A shift of 1 to groups - 1: never its own group.
     decoy = (group + rng[0].integers(1, groups, facts.nodes, dtype=np.int32)) % groups
