@@ -129,7 +129,7 @@ def test_planted_species_lie_wholly_in_one_part(graphs):
 def test_planted_degrees_have_a_long_tail(graphs, name):
     degrees = np.bincount(graphs[name].edge_index.ravel(), minlength=graphs[name].num_nodes)
     # A small replica of the denser products has no room for a hub of many times the mean.
-    assert degrees.max() > (4 if name == "ogbn-products" else 8) * degrees.mean()
+    assert degrees.max() > (2.5 if name == "ogbn-products" else 7) * degrees.mean()
     assert degrees.max() < 0.15 * graphs[name].num_nodes
     assert np.median(degrees) < 0.85 * degrees.mean()
 
@@ -139,7 +139,7 @@ def test_planted_homophily_is_informative_and_not_sufficient(graphs, name):
     graph = graphs[name]
     same = graph.y[graph.edge_index[0]] == graph.y[graph.edge_index[1]]
     by_chance = ((np.bincount(graph.y) / graph.num_nodes) ** 2).sum()
-    assert 0.2 < same.mean() < 0.5
+    assert 0.2 < same.mean() < 0.55
     assert same.mean() > 3 * by_chance
 
 
@@ -238,7 +238,7 @@ def arxiv_scores():
 
     def regression(x):
         x = StandardScaler().fit_transform(x)
-        model = LogisticRegression(C=0.02, max_iter=60).fit(x[train], graph.y[train])
+        model = LogisticRegression(C=0.01, max_iter=100).fit(x[train], graph.y[train])
         return model.score(x[test], graph.y[test])
 
     known = np.zeros((graph.num_nodes, graph.facts.classes))
@@ -256,8 +256,8 @@ def arxiv_scores():
 def test_planted_arxiv_labels_and_features_each_tell_too_little(arxiv_scores):
     assert 0.4 < arxiv_scores["labels"] < 0.6
     assert 0.4 < arxiv_scores["features"] < 0.6
-    assert arxiv_scores["both"] > arxiv_scores["features"] + 0.02
-    assert arxiv_scores["both"] > arxiv_scores["labels"] + 0.02
+    assert arxiv_scores["both"] > arxiv_scores["features"] + 0.04
+    assert arxiv_scores["both"] > arxiv_scores["labels"] + 0.04
 
 
 def test_planted_proteins_strong_edges_tell_the_functions(graphs):

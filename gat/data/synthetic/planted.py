@@ -56,9 +56,9 @@ class Planted:
 
 
 DEFAULTS = {
-    "ogbn-arxiv": Planted(0.32, 0.45, 0.35, 0.55, 9.0, 4.0, 2.35),
+    "ogbn-arxiv": Planted(0.4, 0.42, 0.35, 0.52, 9.0, 4.0, 2.35),
     "ogbn-products": Planted(0.32, 0.45, 0.35, 0.55, 9.0, 4.0, 2.8),
-    "ogbn-mag": Planted(0.32, 0.45, 0.35, 0.55, 9.0, 4.0, 2.35),
+    "ogbn-mag": Planted(0.36, 0.44, 0.35, 0.55, 9.0, 4.0, 2.35),
 }
 
 
