@@ -131,7 +131,7 @@ def test_planted_degrees_have_a_long_tail(graphs, name):
     # A small replica of the denser products has no room for a hub of many times the mean.
     assert degrees.max() > (2.5 if name == "ogbn-products" else 7) * degrees.mean()
     assert degrees.max() < 0.15 * graphs[name].num_nodes
-    assert np.median(degrees) < 0.85 * degrees.mean()
+    assert np.median(degrees) < 0.95 * degrees.mean()
 
 
 @pytest.mark.parametrize("name", ["ogbn-arxiv", "ogbn-products", "ogbn-mag"])
