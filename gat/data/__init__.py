@@ -1,11 +1,13 @@
 """Reading data sets: cards, download with checksum, readers, splits; one NodeTask comes out.
 
 ``load(name)`` reads a data set that has a card in ``datasets/``; ``from_files`` reads a graph of
-one's own. What is done with a task (training, metrics) belongs to ``gat.train``.
+one's own; ``load_hetero`` and ``ogb_metric`` are OGB's graph of several node types and its score.
+What is done with a task (training, metrics) belongs to ``gat.train``.
 """
 
 from gat.data.catalog import Card, card, cards
 from gat.data.loading import load
+from gat.data.ogb import load_hetero, ogb_metric
 from gat.data.own import from_files
 from gat.data.task import NodeTask, TaskGraph, normalize_features
 
@@ -17,5 +19,7 @@ __all__ = [
     "cards",
     "from_files",
     "load",
+    "load_hetero",
     "normalize_features",
+    "ogb_metric",
 ]

@@ -1,7 +1,8 @@
 """Unpacking zip and tar archives from elsewhere: everything is judged before anything is written.
 
 Refused: absolute paths, ``..``, links, devices, encrypted members, and bombs (more bytes than
-MAX_BYTES, or a packing ratio that honest data does not reach). Only wanted files are unpacked.
+MAX_BYTES, or a packing ratio that honest data does not reach). Only wanted files are unpacked,
+flat, or one folder of the archive with its sub-folders.
 """
 
 import gzip
@@ -37,8 +38,11 @@ DAMAGE = (
 )
 
 
-def unpack(archive: Path, folder: Path, wanted: Iterable[str]) -> None:
+def unpack(archive: Path, folder: Path, wanted: Iterable[str], *, top: str | None = None) -> None:
     """Bring the members whose file names are ``wanted`` (at any depth) into ``folder``.
+
+    top: bring everything below this folder of the archive instead, sub-folders kept; ``wanted``
+    are paths below it that must be among that.
 
     Raises CorruptDataError, with nothing written, if any member of the archive is unsafe, a
     wanted one is missing or double, or the archive is damaged. Existing files are replaced.
@@ -49,13 +53,17 @@ def unpack(archive: Path, folder: Path, wanted: Iterable[str]) -> None:
         with _opened(archive) as box:
             members = box.members()
             _judge(archive, members)
-            chosen = _choose(archive, members, wanted)
+            chosen = _choose(archive, members, wanted, top)
             for name, member in chosen.items():
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
                 # Both libraries read no more than the member's judged size, and check its end.
                 with box.open(member["raw"]) as source, (aside / name).open("xb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
-        for name in chosen:
-            os.replace(aside / name, folder / name)
+        # Folders at once, and raw/ last: whoever sees it finds everything.
+        for part in sorted({name.partition("/")[0] for name in chosen}, key=lambda p: p == "raw"):
+            if (aside / part).is_dir() and (folder / part).exists():
+                shutil.rmtree(folder / part)
+            os.replace(aside / part, folder / part)
     except DAMAGE as error:
         raise CorruptDataError(f"the archive {archive} is damaged: {error}") from error
     finally:
@@ -146,11 +154,16 @@ def _judge(archive: Path, members: list[dict[str, Any]]) -> None:
         )
 
 
-def _choose(archive: Path, members: list[dict[str, Any]], wanted: set[str]) -> dict[str, Any]:
+def _choose(
+    archive: Path, members: list[dict[str, Any]], wanted: set[str], top: str | None
+) -> dict[str, Any]:
+    """Members by the path that they get below the folder."""
     chosen: dict[str, Any] = {}
     for member in members:
-        name = PurePosixPath(member["name"]).name
-        if member["folder"] or name not in wanted:
+        path = PurePosixPath(member["name"].replace("\\", "/"))
+        below = top is not None and path.parts[:1] == (top,) and len(path.parts) > 1
+        name = str(path.relative_to(str(top))) if below else path.name
+        if member["folder"] or not (name in wanted if top is None else below):
             continue
         if name in chosen:
             raise CorruptDataError(f"the archive {archive} holds {name} twice")

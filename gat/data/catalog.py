@@ -19,6 +19,11 @@ __all__ = ["Archive", "Card", "Counts", "RawFile", "card", "cards", "read_card"]
 
 Reader = Literal["digits", "karate", "planetoid", "npz", "pyg", "ogb"]
 Metric = Literal["accuracy", "micro-f1", "roc-auc"]
+# Data sets that readers of OGB's pages will ask for, and why there is none.
+ABSENT = {
+    "ogbn-papers100m": "111 million nodes and 1.6 billion edges are beyond what this library "
+    "reads; ogbn-products is the largest of OGB's that it does",
+}
 Sha256 = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
@@ -27,18 +32,23 @@ class _Facts(BaseModel):
 
 
 class RawFile(_Facts):
-    """One file of ``FOLDER/raw/``; ``size`` in bytes."""
+    """One file below the card's ``home``, by its path there; ``size`` in bytes."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")
     url: str | None = None
     sha256: str | None = Sha256
     size: int | None = Field(default=None, ge=1)
 
 
 class Archive(_Facts):
-    """A zip file whose members are the raw files; fetched, unpacked and thrown away."""
+    """A zip file whose members are the raw files; fetched, unpacked and thrown away.
+
+    top: the folder in it that becomes FOLDER, with all its sub-folders; without one the members
+    are found by their file names, at any depth, and lie flat in FOLDER/raw.
+    """
 
     url: str
+    top: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     sha256: str | None = Sha256
     size: int | None = Field(default=None, ge=1)
 
@@ -56,7 +66,7 @@ class Counts(_Facts):
 
 
 class Card(_Facts):
-    """The facts of one data set. ``folder`` is the NAME of the layout ``NAME/raw/FILE``."""
+    """The facts of one data set. ``folder`` is the NAME of the layout (see ``home``)."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
@@ -82,6 +92,16 @@ class Card(_Facts):
     def needs_files(self) -> bool:
         """Whether raw files must be found or fetched (False: made by an installed library)."""
         return bool(self.files)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the archive's own folder is kept, sub-folders and all."""
+        return bool(self.archive and self.archive.top)
+
+    @property
+    def home(self) -> str:
+        """Where the files lie below root: ``FOLDER/raw``, or FOLDER if it is kept whole."""
+        return str(self.folder) if self.whole else f"{self.folder}/raw"
 
 
 def read_card(path: Path) -> Card:
@@ -123,6 +143,8 @@ def card(name: str) -> Card:
     wanted = name.strip().lower().replace("_", "-")
     if wanted in known:
         return known[wanted]
+    if wanted in ABSENT:
+        raise InputError(f"there is no card for {wanted}: {ABSENT[wanted]}")
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise InputError(

@@ -79,8 +79,10 @@ def _check_edges(graph: TaskGraph, where: str) -> None:
             f"{where}: edge_index must have shape [2, E], it has {list(edges.shape)}; "
             "transpose it if it is [E, 2]"
         )
-    bad = ((edges < 0) | (edges >= graph.num_nodes)).nonzero()
-    if len(bad):
+    # One pass without a temporary: edges may be gigabytes.
+    low, high = edges.aminmax() if edges.numel() else (0, -1)
+    if low < 0 or high >= graph.num_nodes:
+        bad = ((edges < 0) | (edges >= graph.num_nodes)).nonzero()
         row, column = bad[0].tolist()
         raise IndexRangeError(
             f"{where}: edge {column} names node {int(edges[row, column])}; "

@@ -22,8 +22,9 @@ from urllib.parse import urlsplit
 
 from gat.data.archive import unpack
 from gat.data.catalog import Archive, Card, RawFile
+from gat.data.lock import locked
 from gat.data.places import check_file
-from gat.errors import CorruptDataError, DownloadError, GatError, RunLockedError
+from gat.errors import CorruptDataError, DownloadError, GatError
 
 __all__ = ["fetch_card", "fetch_file"]
 
@@ -44,7 +45,7 @@ def fetch_card(card: Card, folder: Path) -> None:
     """Bring every file of ``card`` into ``folder``; other processes wait at the lock meanwhile."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with locked(folder, "fetching into", wait=LOCK_WAIT):
             _clear_strays(folder)
             missing = [file for file in card.files if not (folder / file.name).exists()]
             if missing and card.archive:
@@ -98,24 +99,6 @@ def _explain(error: Exception, url: str, target: Path) -> Exception:
         f"could not download {url}: {reason}. Without network, fetch it elsewhere and put it at "
         f"{target}, or in the same layout under the folder named by GAT_DATA."
     )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=LOCK_WAIT)
-    except Timeout:
-        raise RunLockedError(
-            f"another process has been fetching into {folder} for {LOCK_WAIT:.0f} seconds; "
-            "wait for it or end it, then try again"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _clear_strays(folder: Path) -> None:
@@ -240,6 +223,6 @@ def _fetch_archive(card: Card, archive: Archive, folder: Path) -> None:
     name = archive.url.rpartition("/")[2] or "archive.zip"
     path = fetch_file(archive, folder, f"{name}.fetched")
     try:
-        unpack(path, folder, [file.name for file in card.files])
+        unpack(path, folder, [file.name for file in card.files], top=archive.top)
     finally:
         path.unlink(missing_ok=True)

@@ -27,7 +27,8 @@ READERS = {
 def load(name: str, root: str | Path | None = None, *, download: bool = True) -> NodeTask:
     """The data set ``name`` (see ``cards()``) as a validated NodeTask.
 
-    Raw files are looked for as ``PLACE/NAME/raw/FILE`` in ``root``, then in the folder named by
+    Raw files are looked for as ``PLACE/NAME/raw/FILE`` (OGB's in OGB's own layout,
+    ``PLACE/ogbn_arxiv/...``) in ``root``, then in the folder named by
     the environment variable GAT_DATA, then in the user's cache (GAT_CACHE overrides its place).
     What is found nowhere is downloaded, into ``root`` if given, else into the cache.
 
@@ -40,16 +41,19 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
 def load_card(card: Card, root: str | Path | None = None, *, download: bool = True) -> NodeTask:
     """As ``load``, for a card in hand."""
     module, function = READERS[card.reader]
-    read = getattr(import_module(module), function)
+    room = import_module(module)
+    read = getattr(room, function)
     raw = None
     if card.needs_files:
         from gat.data.places import find_or_fetch
 
-        raw = find_or_fetch(card, root, download=download)
+        ready = getattr(room, "require", None)
+        raw = find_or_fetch(card, root, download=download, ready=ready)
     task = read(card, raw)
-    task.card, task.metric = card, card.metric
-    _check_counts(task, card)
-    return task.validate()
+    # A replica brings its own card, without the published counts.
+    task.card, task.metric = task.card or card, card.metric
+    _check_counts(task, task.card)
+    return task.validate(check_finite=not all(graph._finite for graph in task.graphs))
 
 
 def _check_counts(task: NodeTask, card: Card) -> None:

@@ -1,13 +1,20 @@
-"""Where raw files lie: ``PLACE/NAME/raw/FILE``, in root, then GAT_DATA, then the user's cache."""
+"""Where raw files lie: ``PLACE/NAME/raw/FILE``, in root, then GAT_DATA, then the user's cache.
+
+OGB's data sets keep the folders of their archives: ``PLACE/ogbn_arxiv/raw/FILE``, ``split/...``.
+"""
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from gat.data.catalog import Card, RawFile
 from gat.errors import CorruptDataError, DownloadError
 
 __all__ = ["cache_dir", "check_file", "find_or_fetch"]
+
+# Folders by which a whole folder of OGB's is known.
+BEGUN = ("raw", "processed")
 
 
 def cache_dir() -> Path:
@@ -24,14 +31,25 @@ def _places(root: str | Path | None) -> list[Path]:
     return [Path(place).expanduser() for place in given if place] + [cache_dir()]
 
 
-def find_or_fetch(card: Card, root: str | Path | None, *, download: bool) -> Path:
-    """The folder ``NAME/raw`` that holds every file of ``card``, each checked.
+def find_or_fetch(
+    card: Card,
+    root: str | Path | None,
+    *,
+    download: bool,
+    ready: Callable[[], object] | None = None,
+) -> Path:
+    """The folder (``card.home``) that holds every file of ``card``, each checked.
 
     Fetches what is missing into ``root`` if given, else into the cache. A file whose size or
     sha256 differs from the card's is refused, wherever it lies, and never replaced unasked.
+
+    ready: called before anything is fetched, to fail while that is cheap.
     """
-    places = [place / str(card.folder) / "raw" for place in _places(root)]
+    places = [place / card.home for place in _places(root)]
     for raw in places:
+        if card.whole and any((raw / part).is_dir() for part in BEGUN):
+            # Its reader says what is missing; nothing is fetched over files of the user's.
+            return raw
         if all((raw / file.name).is_file() for file in card.files):
             for file in card.files:
                 check_file(raw / file.name, file)
@@ -45,6 +63,8 @@ def find_or_fetch(card: Card, root: str | Path | None, *, download: bool) -> Pat
         )
     from gat.data.download import fetch_card
 
+    if ready:
+        ready()
     fetch_card(card, target)
     for file in card.files:
         check_file(target / file.name, file)

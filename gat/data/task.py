@@ -38,6 +38,12 @@ class TaskGraph:
     node_ids: tuple[str, ...] | None = None
     edge_attr: Tensor | None = None
     _graph: "Graph | None" = field(default=None, init=False, repr=False)
+    # What a reader knows that maps arrays from files: rowptr, col and perm of the graph; and
+    # whether the features were seen to be finite when the files were written.
+    _sorted: tuple[Tensor, Tensor, Tensor | None] | None = field(
+        default=None, init=False, repr=False
+    )
+    _finite: bool = field(default=False, init=False, repr=False)
 
     @property
     def num_nodes(self) -> int:
@@ -53,7 +59,11 @@ class TaskGraph:
             # Imported here, so that reading data does not wait for the operators.
             from gat.graph import Graph
 
-            self._graph = Graph.from_edge_index(self.edge_index, self.num_nodes)
+            if self._sorted is not None:
+                rowptr, col, perm = self._sorted
+                self._graph = Graph(rowptr, col, self.num_nodes, self.num_nodes, perm)
+            else:
+                self._graph = Graph.from_edge_index(self.edge_index, self.num_nodes)
         return self._graph
 
     def masks(self) -> dict[str, Tensor]:
