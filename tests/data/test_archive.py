@@ -47,6 +47,31 @@ def test_unpack_brings_the_wanted_members_only(tmp_path, place):
     assert {file.name: file.read_text() for file in place.iterdir()} == {"a.txt": "A", "b.txt": "B"}
 
 
+def test_unpack_of_a_top_folder_keeps_what_lies_below(tmp_path, place):
+    members = {
+        "arxiv/raw/a.txt": "A",
+        "arxiv/raw/deep/a.txt": "D",
+        "arxiv/RELEASE": "R",
+        "arxiv/empty/": "",
+        "other/raw/b.txt": "B",
+        "arxiv": "a file of that name",
+    }
+    path = zipped(tmp_path / "x.zip", members)
+    (place / "raw").mkdir()
+    (place / "raw" / "old.txt").write_text("old")
+    unpack(path, place, ["raw/a.txt", "RELEASE"], top="arxiv")
+    files = [file for file in place.rglob("*") if file.is_file()]
+    found = {str(file.relative_to(place)): file.read_text() for file in files}
+    assert found == {"raw/a.txt": "A", "raw/deep/a.txt": "D", "RELEASE": "R"}
+
+
+def test_unpack_of_a_top_folder_names_what_lacks(tmp_path, place):
+    path = zipped(tmp_path / "x.zip", {"arxiv/b/a.txt": "A", "a.txt": "A"})
+    with pytest.raises(CorruptDataError, match=r"lacks a\.txt"):
+        unpack(path, place, ["a.txt"], top="arxiv")
+    assert not any(place.iterdir())
+
+
 def test_unpack_reads_tar(tmp_path, place):
     path = tarred(tmp_path / "x.tar.gz", (tarfile.TarInfo("deep/a.txt"), b"A"))
     unpack(path, place, ["a.txt"])

@@ -1,5 +1,6 @@
 """The cards in datasets/: complete, true to the files at hand, and refused when wrong."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ NAMES = [
     "actor", "texas", "cornell", "wisconsin", "minesweeper", "tolokers", "roman-empire",
     "amazon-ratings", "questions", "ppi", "amazon-computers", "amazon-photo", "coauthor-cs",
     "coauthor-physics", "wiki-cs", "ogbn-arxiv", "ogbn-products", "ogbn-proteins",
+    "ogbn-mag",
 ]
 # fmt: on
 
@@ -28,7 +30,7 @@ def test_card_is_filed_under_its_name_and_says_where_its_files_come_from(name):
     assert entry.name == name
     assert entry.counts.nodes
     assert entry.counts.classes
-    if entry.reader in ("planetoid", "npz", "pyg"):
+    if entry.reader in ("planetoid", "npz", "pyg", "ogb"):
         assert entry.folder
         assert entry.files
         urls = [entry.archive.url] if entry.archive else [file.url for file in entry.files]
@@ -40,6 +42,38 @@ def test_card_is_filed_under_its_name_and_says_where_its_files_come_from(name):
 @pytest.mark.parametrize("name", ["minesweeper", "tolokers", "questions"])
 def test_card_of_a_binary_heterophilous_graph_is_scored_by_roc_auc(name):
     assert (card(name).metric, card(name).counts.classes) == ("roc-auc", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [("ogbn-arxiv", 1), ("ogbn-products", 1), ("ogbn-proteins", 1), ("ogbn-mag", 2)],
+)
+def test_card_of_ogb_keeps_ogbs_own_layout(name, release):
+    entry = card(name)
+    assert entry.home == name.replace("-", "_")
+    assert entry.whole
+    names = {file.name for file in entry.files}
+    assert f"RELEASE_v{release}.txt" in names
+    assert any(file.startswith("raw/") for file in names)
+    assert sum(file.startswith("split/") for file in names) >= 3
+
+
+def test_cards_of_ogb_agree_with_ogbs_own_table():
+    if find_spec("ogb") is None:
+        pytest.skip("the package ogb (extra ogb) has the table")
+    from gat.data.ogb.package import master_row
+
+    for entry in cards().values():
+        if entry.reader != "ogb":
+            continue
+        row = master_row(entry.name)
+        assert entry.archive is not None
+        assert entry.archive.top == row["download_name"]
+        assert entry.archive.url.removeprefix("https") == row["url"].removeprefix("http")
+        assert f"RELEASE_v{row['version']}.txt" in {file.name for file in entry.files}
+        classes = row["num tasks" if entry.multilabel else "num classes"]
+        assert entry.counts.classes == int(classes)
+        assert any(f"split/{row['split']}/" in file.name for file in entry.files)
 
 
 def test_card_of_ppi_is_inductive_and_multilabel():
@@ -78,7 +112,16 @@ def test_card_with_an_unknown_key_is_refused_with_the_known_keys(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "file", [{"name": "../x"}, {"name": ".hidden"}, {"name": "x", "sha256": "short"}]
+    "file",
+    [
+        {"name": "../x"},
+        {"name": "x/../y"},
+        {"name": "/x"},
+        {"name": "x//y"},
+        {"name": "x/.hidden"},
+        {"name": ".hidden"},
+        {"name": "x", "sha256": "short"},
+    ],
 )
 def test_card_with_an_unsafe_file_is_refused(a_card, file):
     with pytest.raises(ConfigError, match=r"files\.0\."):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gat.data import card, load
+from gat.data import load
 from gat.errors import CorruptDataError, DownloadError, InputError
 
 # nodes, columns of edge_index, features, classes, splits: as published (see the cards)
@@ -139,15 +139,6 @@ def test_load_without_files_and_download_says_where_they_belong(tmp_path):
 def test_load_of_an_unknown_name_is_an_input_error():
     with pytest.raises(InputError, match="no data set 'corra'"):
         load("corra")
-
-
-@pytest.mark.parametrize("name", ["ogbn-arxiv", "ogbn-products", "ogbn-proteins"])
-def test_load_of_ogb_says_first_that_it_cannot_be_read_yet(name):
-    with pytest.raises(InputError, match=f"cannot read {name} yet, nor any other OGB") as caught:
-        load(name)
-    # Whether the package ogb is there or not: installing it would be in vain.
-    assert "install" not in str(caught.value)
-    assert "cannot read" in (card(name).notes or "")
 
 
 def test_load_refuses_files_that_are_not_the_published_data_set(gat_data, tmp_path, a_card):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from gat.errors import CorruptDataError, DownloadError, InputError, MissingDepen
 from gat.graph import Graph
 from tests.data.ogb_folders import RELATIONS, SIZES, table, write_mag, write_ogb
 
-pytest.importorskip("ogb", reason="the package ogb (extra ogb) reads OGB's raw files")
+pytestmark = pytest.mark.skipif(
+    find_spec("ogb") is None, reason="the package ogb (extra ogb) reads OGB's raw files"
+)
 
 EDGES = torch.tensor([[1, 2, 5, 2, 0], [0, 0, 4, 1, 3]])
 BOTH = torch.tensor([[1, 0, 2, 0, 5, 4, 2, 1, 0, 3], [0, 1, 0, 2, 4, 5, 1, 2, 3, 0]])

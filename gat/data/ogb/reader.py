@@ -89,8 +89,10 @@ def _task(folder: Folder, tensors: Tensors, facts: Facts) -> NodeTask:
         graph._sorted = tensors["rowptr"], tensors["col"], tensors.get("perm")
         graph._finite = True
     entry = folder.card
-    # A small replica may have no node of the last class.
-    classes = (folder.replica or {}).get("classes", facts["classes"])
+    classes = int(facts["classes"])
+    if folder.replica is not None and not entry.multilabel:
+        # A small one may have no node of the last class.
+        classes = int(folder.replica.get("classes", classes))
     return NodeTask(
         folder.title,
         (graph,),
