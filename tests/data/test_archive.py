@@ -149,6 +149,17 @@ def test_unpack_refuses_a_bomb_by_its_size(tmp_path, place, monkeypatch):
     assert not any(place.iterdir())
 
 
+def test_unpack_admits_what_is_as_large_as_ogbn_products(tmp_path):
+    # Its members are compressed already, so the archive is hardly smaller than they are.
+    path = tmp_path / "products.zip"
+    with path.open("wb") as stream:
+        stream.truncate(1_480_000_000)
+    member = {"name": "products/raw/node-feat.csv.gz", "plain": True, "locked": False}
+    archive._judge(path, [member | {"size": 1_500_000_000}])
+    with pytest.raises(CorruptDataError, match="would unpack to 15000000000"):
+        archive._judge(path, [member | {"size": 15_000_000_000}])
+
+
 def test_unpack_stops_at_a_member_longer_than_it_says(tmp_path, place):
     path = zipped(tmp_path / "x.zip", {"a.txt": bytes(100_000)})
     content = path.read_bytes().replace((100_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))

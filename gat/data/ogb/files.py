@@ -30,7 +30,7 @@ BINARY_HETERO = (
 
 @dataclass(frozen=True)
 class Folder:
-    """A complete folder of one data set.
+    """A folder that is complete, as ``look`` found it.
 
     card: without the published counts for a replica. replica: what its replica.toml says, else
     None. binary: npz files in place of csv.gz. processed: ogb's own copy, where raw/ is not there.
