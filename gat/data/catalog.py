@@ -38,6 +38,7 @@ class RawFile(_Facts):
     url: str | None = None
     sha256: str | None = Sha256
     size: int | None = Field(default=None, ge=1)
+    may_be_empty: bool = False
 
 
 class Archive(_Facts):

@@ -61,14 +61,18 @@ def fetch_card(card: Card, folder: Path) -> None:
         ) from error
 
 
-def fetch_file(file: RawFile | Archive, folder: Path, name: str) -> Path:
+def fetch_file(
+    file: RawFile | Archive, folder: Path, name: str, by_hand: str | None = None
+) -> Path:
     """Download one file into ``folder``, check it, and only then call it ``name``.
 
+    by_hand: what a user may do with a copy, for messages; by default, put it where it belongs.
     Raises DownloadError (network) or CorruptDataError (damaged, after one more attempt).
     """
     target = folder / name
+    by_hand = by_hand or f"put it at {target}"
     if not file.url:
-        raise DownloadError(f"no URL is known for {name}; put it at {target}")
+        raise DownloadError(f"no URL is known for {name}; {by_hand}")
     _check_url(file.url)
     for attempt in range(1, ATTEMPTS + 1):
         part = folder / f".{name}.part-{os.getpid()}"
@@ -81,23 +85,23 @@ def fetch_file(file: RawFile | Archive, folder: Path, name: str) -> Path:
             raise
         except (_FinalError, CorruptDataError, OSError, http.client.HTTPException) as error:
             if attempt == ATTEMPTS or isinstance(error, _FinalError):
-                raise _explain(error, file.url, target) from error
+                raise _explain(error, file.url, by_hand) from error
             time.sleep(PAUSE)
         finally:
             part.unlink(missing_ok=True)
     raise AssertionError("unreachable")
 
 
-def _explain(error: Exception, url: str, target: Path) -> Exception:
+def _explain(error: Exception, url: str, by_hand: str) -> Exception:
     if isinstance(error, CorruptDataError):
         return CorruptDataError(
             f"{url} gave a damaged file {ATTEMPTS} times: {error}. It was removed. "
-            f"Try later, or put a good copy at {target}."
+            f"Try later, or get a good copy elsewhere and {by_hand}."
         )
     reason = getattr(error, "reason", None) or error
     return DownloadError(
-        f"could not download {url}: {reason}. Without network, fetch it elsewhere and put it at "
-        f"{target}, or in the same layout under the folder named by GAT_DATA."
+        f"could not download {url}: {reason}. Without network, fetch it elsewhere and "
+        f"{by_hand}, or in the same layout under the folder named by GAT_DATA."
     )
 
 
@@ -221,7 +225,8 @@ def _check_part(part: Path, file: RawFile | Archive, name: str) -> None:
 def _fetch_archive(card: Card, archive: Archive, folder: Path) -> None:
     """Download the archive, unpack it aside, move the card's files in, throw the rest away."""
     name = archive.url.rpartition("/")[2] or "archive.zip"
-    path = fetch_file(archive, folder, f"{name}.fetched")
+    what = f"its folder {archive.top} as" if archive.top else "its files into"
+    path = fetch_file(archive, folder, f"{name}.fetched", f"unpack {what} {folder}")
     try:
         unpack(path, folder, [file.name for file in card.files], top=archive.top)
     finally:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from gat.data.catalog import Card, card
+from gat.data.replica import mark_replica, read_replica
 from gat.data.task import NodeTask
 from gat.errors import CorruptDataError
 
@@ -50,9 +51,12 @@ def load_card(card: Card, root: str | Path | None = None, *, download: bool = Tr
         ready = getattr(room, "require", None)
         raw = find_or_fetch(card, root, download=download, ready=ready)
     task = read(card, raw)
-    # A replica brings its own card, without the published counts.
-    task.card, task.metric = task.card or card, card.metric
-    _check_counts(task, task.card)
+    task.card, task.metric = card, card.metric
+    replica = None if raw is None else read_replica(card, raw if card.whole else raw.parent)
+    if replica is not None:
+        mark_replica(task, card, replica)
+    else:
+        _check_counts(task, card)
     return task.validate(check_finite=not all(graph._finite for graph in task.graphs))
 
 

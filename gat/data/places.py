@@ -76,10 +76,13 @@ def _source(card: Card) -> str:
 
 
 def check_file(path: Path, facts: RawFile) -> None:
-    """CorruptDataError unless the file is not empty and has the card's size and sha256."""
+    """CorruptDataError unless the file is not empty and has the card's size and sha256.
+
+    A file that the card says ``may_be_empty`` may.
+    """
     size = path.stat().st_size
     problem = None
-    if size == 0:
+    if size == 0 and not facts.may_be_empty:
         problem = "is empty"
     elif facts.size is not None and size != facts.size:
         problem = f"has {size} bytes, expected {facts.size}"

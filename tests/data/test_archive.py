@@ -11,7 +11,7 @@ import pytest
 from gat.data import archive
 from gat.data.archive import unpack
 from gat.data.places import find_or_fetch
-from gat.errors import CorruptDataError
+from gat.errors import CorruptDataError, DownloadError
 
 
 @pytest.fixture
@@ -199,6 +199,18 @@ def test_fetch_unpacks_an_archive_and_throws_it_away(server, answer, a_card, tmp
     card = a_card(archive={"url": url}, files=[{"name": "a.npy"}, {"name": "b.npy"}])
     raw = find_or_fetch(card, tmp_path, download=True)
     assert sorted(os.listdir(raw)) == [".lock", "a.npy", "b.npy"]
+
+
+def test_fetch_of_an_archive_that_is_nowhere_says_where_to_unpack_it(
+    server, answer, a_card, tmp_path
+):
+    url = server.says("all.zip", answer(b"gone", 404))
+    files = [{"name": "a.npy"}]
+    with pytest.raises(DownloadError, match=r"unpack its files into .*root/made_up/raw, or"):
+        find_or_fetch(a_card(archive={"url": url}, files=files), tmp_path / "root", download=True)
+    card = a_card(archive={"url": url, "top": "all"}, files=files)
+    with pytest.raises(DownloadError, match=r"unpack its folder all as .*whole/made_up, or"):
+        find_or_fetch(card, tmp_path / "whole", download=True)
 
 
 def test_fetch_of_a_hostile_archive_leaves_nothing(server, answer, a_card, tmp_path):

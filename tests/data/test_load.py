@@ -152,6 +152,22 @@ def test_load_refuses_files_that_are_not_the_published_data_set(gat_data, tmp_pa
         load_card(entry, tmp_path)
 
 
+def test_load_of_a_replica_says_so_and_skips_the_published_counts(gat_data, tmp_path, a_card):
+    from gat.data.loading import load_card
+
+    path = copied(gat_data, tmp_path)
+    (path.parents[1] / "replica.toml").write_text('dataset = "made-up"\nscale = 0.25\n')
+    entry = a_card(
+        folder="minesweeper", files=[{"name": path.name}], splits=10, counts={"edges": 39402}
+    )
+    task = load_card(entry, tmp_path)
+    assert task.name == "made-up (replica 0.25)"
+    assert task.num_edges == 78804
+    assert "not the real data of made-up" in task.notes[0]
+    assert task.card is not None
+    assert task.card.counts.edges is None
+
+
 def test_import_of_gat_data_is_light():
     code = """
 import sys, gat.data

@@ -4,20 +4,19 @@ ogbn_arxiv/RELEASE_v1.txt, raw/*.csv.gz (or *.npz), split/SPLIT/*.csv.gz, mappin
 ogbn_arxiv/replica.toml    in a replica (gat.data.synthetic) only
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gat.data.catalog import Card, Counts, RawFile
+from gat.data.catalog import Card, RawFile
 from gat.data.places import check_file
+from gat.data.replica import REPLICA, read_replica, title
 from gat.errors import CorruptDataError
 
 __all__ = ["Folder", "look"]
 
 # The copy that ogb itself makes of the raw files; used only where those are gone.
 PROCESSED = "processed/geometric_data_processed.pt"
-REPLICA = "replica.toml"
 BINARY = ("raw/data.npz", "raw/node-label.npz")
 BINARY_HETERO = (
     "raw/edge_index_dict.npz",
@@ -32,7 +31,7 @@ BINARY_HETERO = (
 class Folder:
     """A folder that is complete, as ``look`` found it.
 
-    card: without the published counts for a replica. replica: what its replica.toml says, else
+    replica: what its replica.toml says, else
     None. binary: npz files in place of csv.gz. processed: ogb's own copy, where raw/ is not there.
     """
 
@@ -45,9 +44,7 @@ class Folder:
     @property
     def title(self) -> str:
         """The data set's name, and whether it is a replica."""
-        if self.replica is None:
-            return self.card.name
-        return f"{self.card.name} (replica {self.replica['scale']:g})"
+        return title(self.card, self.replica)
 
     @property
     def remedy(self) -> str:
@@ -75,9 +72,7 @@ def look(card: Card, path: Path) -> Folder:
 
     Raises CorruptDataError naming the missing or empty files and the next step.
     """
-    replica = _replica(card, path / REPLICA)
-    if replica is not None:
-        card = card.model_copy(update={"counts": Counts()})
+    replica = read_replica(card, path)
     names = [file.name for file in card.files]
     binary = any((path / name[0]).is_file() for name in (BINARY, BINARY_HETERO))
     if binary:
@@ -100,22 +95,6 @@ def _check_there(card: Card, path: Path, names: list[str]) -> None:
             f"{path} lacks {', '.join(missing)}; {card.name} cannot be read without. Put what is "
             f"missing there (from {url}), or delete the folder and load again, which fetches it"
         )
+    known = {file.name: file for file in card.files}
     for name in names:
-        check_file(path / name, RawFile(name=name))
-
-
-def _replica(card: Card, path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        facts = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CorruptDataError(
-            f"{path} is not valid TOML ({error}); write the replica again"
-        ) from None
-    if facts.get("dataset") != card.name or not isinstance(facts.get("scale"), int | float):
-        raise CorruptDataError(
-            f"{path} says dataset = {facts.get('dataset')!r}, scale = {facts.get('scale')!r}; "
-            f"expected {card.name!r} and a number. Write the replica again"
-        )
-    return facts
+        check_file(path / name, known.get(name, RawFile(name=name)))

@@ -100,24 +100,18 @@ def _task(folder: Folder, tensors: Tensors, facts: Facts) -> NodeTask:
         entry.metric,
         entry.multilabel,
         entry.class_names,
-        card=entry,
         notes=_notes(folder),
     )
 
 
 def _notes(folder: Folder) -> tuple[str, ...]:
-    notes = []
-    if folder.replica is not None:
-        notes.append(
-            f"These are not the real data of {folder.card.name} but a replica of scale "
-            f"{folder.replica['scale']:g}, made by gat.data.synthetic."
-        )
-    if how := folder.card.options.get("node_features"):
-        notes.append(
-            f"The nodes have no features of their own: a node's x is the {how} of the features of "
-            "the edges that enter it."
-        )
-    return tuple(notes)
+    how = folder.card.options.get("node_features")
+    if how is None:
+        return ()
+    return (
+        f"The nodes have no features of their own: a node's x is the {how} of the features of "
+        "the edges that enter it.",
+    )
 
 
 def _hetero_data(folder: Folder, tensors: Tensors, facts: Facts) -> "HeteroData":
