@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gat.errors import ConfigError
 from gat.train.config_errors import Section
+from gat.train.sampling_config import SamplingConfig
 from gat.train.tricks_config import CorrectAndSmoothConfig, DistillationConfig, LabelsConfig
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LabelsConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "SamplingConfig",
     "ScheduleConfig",
     "StoppingConfig",
     "TrainConfig",
@@ -258,6 +260,7 @@ class TrainConfig(Section):
     labels: LabelsConfig = LabelsConfig()
     distillation: DistillationConfig = DistillationConfig()
     correct_and_smooth: CorrectAndSmoothConfig = CorrectAndSmoothConfig()
+    sampling: SamplingConfig = SamplingConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     # Upper limit of epochs.
     epochs: Count = 1000
@@ -317,6 +320,35 @@ class TrainConfig(Section):
                     f"{name} would show a node that is in two parts its own label before it is "
                     f"tested on it; set data.allow_overlap = false, or {name} = false"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _a_hop_for_each_layer(self) -> Self:
+        fanouts, layers = self.sampling.fanouts(self.model.num_layers), self.model.num_layers
+        if len(fanouts) != layers:
+            raise ValueError(
+                f"sampling.num_neighbors has {len(fanouts)} numbers, {fanouts}, and "
+                f"model.num_layers is {layers}; expected one for each attention layer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reuse_predicts_every_node(self) -> Self:
+        if self.labels.reuse and self.sampling.name == "neighbor":
+            raise ValueError(
+                "labels.reuse feeds back what is predicted for every node of a batch, of which "
+                'sampled neighbourhoods have the seeds only; set labels.reuse = 0, or sampling.name '
+                'to "none", "cluster", "random-node" or "random-walk"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sampled_features_are_dense(self) -> Self:
+        if self.sampling.on and self.data.features == "sparse":
+            raise ValueError(
+                'data.features = "sparse" is of whole graphs; a sampled batch has dense rows: set '
+                'data.features to "auto" or "dense", or sampling.name to "none"'
+            )
         return self
 
     def to_dict(self) -> dict[str, Any]:
