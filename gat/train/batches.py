@@ -17,9 +17,10 @@ from gat.graph import Graph
 from gat.ops.backend import is_compiled
 from gat.train.config import DataConfig
 from gat.train.label_inputs import GivenLabels, with_labels
+from gat.train.layerwise import Inference
 from gat.train.tricks_config import LabelsConfig
 
-__all__ = ["PARTS", "Batch", "Part", "join", "make_batches", "training_order"]
+__all__ = ["PARTS", "Batch", "Part", "join", "make_batches", "shuffled", "training_order"]
 
 PARTS = ("train", "val", "test")
 
@@ -38,6 +39,10 @@ class Part:
     def select(self, outputs: Tensor) -> Tensor:
         return outputs if self.rows is None else outputs[self.rows]
 
+    def to(self, device: torch.device) -> "Part":
+        rows = None if self.rows is None else self.rows.to(device, non_blocking=True)
+        return Part(rows, self.y.to(device, non_blocking=True))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -47,6 +52,8 @@ class Batch:
     each attention layer. parts: those with any row. edge_attr: float32 [E, D] in the caller's
     order. nodes: the whole graph's number of each row of x, int64 [N], where x is a part of it.
     labels: which labels are inputs, where any are. teacher: float32 [N, K], logits to learn from.
+    inference: of a graph that is trained on in parts: how it is computed as a whole, in evaluation;
+    x is then as the data have it, on the CPU, and maybe in a file.
     """
 
     x: Tensor
@@ -56,6 +63,7 @@ class Batch:
     nodes: Tensor | None = None
     labels: GivenLabels | None = None
     teacher: Tensor | None = None
+    inference: Inference | None = None
 
     @property
     def num_nodes(self) -> int:
@@ -70,6 +78,25 @@ class Batch:
         labels = None if whole.labels is None else whole.labels.of(self.nodes)
         teacher = None if whole.teacher is None else whole.teacher[self.nodes]
         return replace(self, labels=labels, teacher=teacher)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device; what lies in pinned memory is sent while the caller goes on."""
+        several = isinstance(self.edges, list)
+        edges = [e.to(device) for e in self.edges] if several else self.edges.to(device)
+        moved: dict[str, Any] = {
+            name: None if value is None else value.to(device, non_blocking=True)
+            for name, value in (
+                ("edge_attr", self.edge_attr),
+                ("nodes", self.nodes),
+                ("teacher", self.teacher),
+            )
+        }
+        parts = {name: part.to(device) for name, part in self.parts.items()}
+        labels = self.labels
+        if labels is not None:
+            labels = replace(labels, given=labels.given.to(device, non_blocking=True))
+        x = self.x.to(device, non_blocking=True)
+        return replace(self, x=x, edges=edges, parts=parts, labels=labels, **moved)
 
 
 def make_batches(
@@ -152,11 +179,15 @@ def training_order(
     """
     training = [batch for batch in batches if "train" in batch.parts]
     if len(training) > 1:
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-        order = torch.randperm(len(training), generator=generator).tolist()
-        training = [training[number] for number in order]
+        training = [training[number] for number in shuffled(len(training), seed, epoch).tolist()]
     groups = range(0, len(training), graphs_per_batch)
     return [training[start : start + graphs_per_batch] for start in groups]
+
+
+def shuffled(count: int, seed: int, epoch: int) -> Tensor:
+    """The numbers 0 .. count-1 in an order of (seed, epoch), int64."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    return torch.randperm(count, generator=generator)
 
 
 def join(batches: list[Batch]) -> Batch:

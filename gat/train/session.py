@@ -7,8 +7,10 @@ run bit for bit on the CPU.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from gat.train.batches import Batch, join, make_batches, training_order
 from gat.train.checkpoint import Checkpoint
 from gat.train.config import ModelConfig, TrainConfig
 from gat.train.label_inputs import hide_labels, step_seed
+from gat.train.minibatches import Minibatches, whole_graphs
 from gat.train.objectives import Objective
 from gat.train.optim import Clipper, Schedule, make_optimizer
 from gat.train.run import EpochRecord
@@ -54,7 +57,7 @@ class Position:
 def build_model(
     config: ModelConfig, in_channels: int, out_channels: int, edge_dim: int | None = None
 ) -> nn.Module:
-    """The network a configuration describes, freshly initialised."""
+    """The network a configuration describes, freshly initialised. edge_dim: features per edge."""
     from gat.models import GAT
 
     return GAT(in_channels, out_channels, edge_dim=edge_dim, **config.model_dump())
@@ -74,10 +77,17 @@ class Session:
         teacher: list[Tensor] | None = None,
     ):
         self.config, self.task, self.device = config, task, device
-        self.batches = make_batches(task, config.data, device, config.precision, config.labels)
+        self.batches = whole_graphs(task, config) if config.sampling.on else make_batches(
+            task, config.data, device, config.precision, config.labels
+        )
         if teacher is not None:
             pairs = zip(self.batches, teacher, strict=True)
-            self.batches = [replace(batch, teacher=each.to(device)) for batch, each in pairs]
+            self.batches = [
+                replace(batch, teacher=each.to(batch.x.device)) for batch, each in pairs
+            ]
+        self.minibatches: Minibatches | None = None
+        if config.sampling.on:
+            self.minibatches = Minibatches(self.batches, config, device)
         generators.seed_all(config.seed)
         # Labels as inputs widen x.
         in_channels = int(self.batches[0].x.shape[1])
@@ -91,29 +101,46 @@ class Session:
         self.at = Position()
         self.best: dict[str, Tensor] = {}
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the task; worked out once, since of large data it takes seconds."""
+        return fingerprint(self.task)
+
     def train_epoch(self, interrupted: Callable[[], bool]) -> bool:
         """The steps left in this epoch; False when ``interrupted()`` was true after one of them."""
-        order = training_order(
-            self.batches, self.config.graphs_per_batch, self.config.seed, self.at.epoch
-        )
-        while self.at.step < len(order):
-            loss = train_step(
-                self.model,
-                self._fed(join(order[self.at.step])),
-                self.optimizer,
-                self.clip,
-                objective=self.objective,
-                precision=self.config.precision,
-            )
-            self.at.step += 1
-            self.at.losses.append(self._checked(float(loss), "training"))
-            if interrupted():
-                return False
+        # Closed whatever happens, so that no batch is made any longer.
+        with closing(self._batches_left()) as batches:
+            for batch in batches:
+                # A subgraph may lack training nodes.
+                loss = self._step(batch) if "train" in batch.parts else None
+                self.at.step += 1
+                if loss is not None:
+                    self.at.losses.append(self._checked(float(loss), "training"))
+                if interrupted():
+                    return False
         return True
 
+    def _batches_left(self) -> Iterator[Batch]:
+        at, config = self.at, self.config
+        if self.minibatches is not None:
+            yield from self.minibatches.epoch(at.epoch, at.step)
+            return
+        order = training_order(self.batches, config.graphs_per_batch, config.seed, at.epoch)
+        for group in order[at.step :]:
+            yield join(group)
+
+    def _step(self, batch: Batch) -> Tensor:
+        return train_step(
+            self.model,
+            self._fed(batch),
+            self.optimizer,
+            self.clip,
+            objective=self.objective,
+            precision=self.config.precision,
+        )
+
     def _fed(self, batch: Batch) -> Batch:
-        """A batch of whole graphs, or sampled from one, as the step at hand is fed it."""
-        batch = batch.within(self.batches[0])
+        """A batch as the step at hand is fed it."""
         if batch.labels is None:
             return batch
         seed = step_seed(self.config.seed, self.at.epoch, self.at.step)
@@ -122,6 +149,11 @@ class Session:
     def end_epoch(self, seconds: float) -> EpochRecord | None:
         """Close the epoch; evaluate if it is time, and return the record of it."""
         at, epochs = self.at, self.config.epochs
+        if not at.losses:
+            raise InputError(
+                f"no batch of epoch {at.epoch + 1} had a training node; take fewer parts "
+                "(sampling.num_parts), or more and longer walks (sampling.roots, walk_length)"
+            )
         train_loss = sum(at.losses) / len(at.losses)
         done = at.epoch + 1
         val = None
@@ -190,7 +222,7 @@ class Session:
         tensors |= {f"generators/{k}": v for k, v in random_tensors.items()}
         meta = {
             "config": self.config.to_dict(),
-            "task": fingerprint(self.task),
+            "task": self.fingerprint,
             "position": asdict(self.at),
             "optimizer": optimizer["param_groups"],
             "schedule": self.schedule.state_dict(),
@@ -201,7 +233,7 @@ class Session:
 
     def restore(self, saved: Checkpoint) -> None:
         """Continue from ``checkpoint``; nothing is changed unless everything fits."""
-        check_same_data(saved, self.task)
+        _check_fingerprint(saved, self.task, self.fingerprint)
         load_weights(self.model, saved.part("model"))
         self.best = {k: v.to(self.device) for k, v in saved.part("best").items()}
         state: dict[int, dict[str, Tensor]] = {}
@@ -235,7 +267,11 @@ class Session:
 
 def check_same_data(saved: Checkpoint, task: NodeTask) -> None:
     """Refuse a task that is not, to the last edge, label and split, what the run was trained on."""
-    if saved.meta["task"] != fingerprint(task):
+    _check_fingerprint(saved, task, fingerprint(task))
+
+
+def _check_fingerprint(saved: Checkpoint, task: NodeTask, found: str) -> None:
+    if saved.meta["task"] != found:
         raise CheckpointMismatchError(
             f"the checkpoint was trained on other data than {task.name!r} as it is now "
             "(its edges, features, labels or splits differ); pass the task it was trained on, or "

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from gat.train import metrics
 from gat.train.batches import Batch
+from gat.train.layerwise import run
 from gat.train.objectives import Objective
 
 __all__ = ["Score", "evaluate_batches", "fed", "forward", "predict_batches", "train_step"]
@@ -38,8 +39,11 @@ def fed(model: nn.Module, batch: Batch, precision: str = "float32") -> Tensor:
 
 
 def _outputs(model: nn.Module, x: Tensor, batch: Batch, precision: str) -> Tensor:
+    device = next(model.parameters(), x).device
     edges = (batch.edges,) if batch.edge_attr is None else (batch.edges, batch.edge_attr)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        if batch.inference is not None:
+            return run(model, x, batch.edges, batch.edge_attr, batch.inference)
         return model(x, *edges)
 
 

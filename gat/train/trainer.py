@@ -202,7 +202,8 @@ def _check_model(config: TrainConfig) -> None:
     """Let model and clipping refuse their options before data is read, at no cost (meta device)."""
     with generators.borrowed(), torch.device("meta"):
         try:
-            model = build_model(config.model, 1, 1)
+            # Whether edges have features is not known yet; encoders of them need to be told so.
+            model = build_model(config.model, 1, 1, 1 if config.model.edge_embedding else None)
         except (InputError, ValueError, TypeError) as error:
             raise ConfigError(f"model: {error}") from error
         Clipper(config.clip, model)
