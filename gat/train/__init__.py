@@ -24,6 +24,7 @@ from gat.train.config import (
 )
 from gat.train.config_files import dump_toml, load_config, save_config
 from gat.train.experiment import Experiment, experiments, recipe_for, reproduce
+from gat.train.layerwise import predict
 from gat.train.opened import OpenedRun, newest_run, open_run
 from gat.train.run import EpochRecord, RunResult, new_run_dir, versions
 from gat.train.session import build_model
@@ -63,6 +64,7 @@ __all__ = [
     "new_run_dir",
     "newest_run",
     "open_run",
+    "predict",
     "recipe_for",
     "reproduce",
     "save_config",
