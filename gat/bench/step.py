@@ -47,6 +47,7 @@ PLAIN = {
     "optimizer.name": "adam",
     "schedule.name": "none",
     "clip.name": "none",
+    "sampling.name": "none",
     "precision": "float32",
     "label_smoothing": 0.0,
     "loss": "cross-entropy",

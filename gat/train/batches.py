@@ -40,8 +40,7 @@ class Part:
         return outputs if self.rows is None else outputs[self.rows]
 
     def to(self, device: torch.device) -> "Part":
-        rows = None if self.rows is None else self.rows.to(device, non_blocking=True)
-        return Part(rows, self.y.to(device, non_blocking=True))
+        return Part(_sent(self.rows, device), self.y.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)
@@ -82,21 +81,23 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; what lies in pinned memory is sent while the caller goes on."""
         several = isinstance(self.edges, list)
-        edges = [e.to(device) for e in self.edges] if several else self.edges.to(device)
-        moved: dict[str, Any] = {
-            name: None if value is None else value.to(device, non_blocking=True)
-            for name, value in (
-                ("edge_attr", self.edge_attr),
-                ("nodes", self.nodes),
-                ("teacher", self.teacher),
-            )
-        }
-        parts = {name: part.to(device) for name, part in self.parts.items()}
         labels = self.labels
         if labels is not None:
             labels = replace(labels, given=labels.given.to(device, non_blocking=True))
-        x = self.x.to(device, non_blocking=True)
-        return replace(self, x=x, edges=edges, parts=parts, labels=labels, **moved)
+        return replace(
+            self,
+            x=self.x.to(device, non_blocking=True),
+            edges=[e.to(device) for e in self.edges] if several else self.edges.to(device),
+            parts={name: part.to(device) for name, part in self.parts.items()},
+            edge_attr=_sent(self.edge_attr, device),
+            nodes=_sent(self.nodes, device),
+            labels=labels,
+            teacher=_sent(self.teacher, device),
+        )
+
+
+def _sent(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.to(device, non_blocking=True)
 
 
 def make_batches(

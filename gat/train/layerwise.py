@@ -162,7 +162,7 @@ class _Layers:
             # In evaluation mode this is all that a stage's `prepare` does.
             given, read = self._linear_input(), _as_it_is
         states: list[Tensor] = []
-        for number, stage in enumerate(self.stages):
+        for number in range(len(self.stages)):
             given = self._stage(number, given, read, wanted[number])
             states, read = [*states, given] if self.model.keeps_states else [given], _as_it_is
             if on_stage is not None:

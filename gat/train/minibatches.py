@@ -17,7 +17,10 @@ from gat.data import NodeTask
 from gat.errors import ConfigError
 from gat.graph import Graph
 from gat.sampling import Sampler
+from gat.sampling.clusters import Clusters
 from gat.sampling.prefetch import gather, prefetched
+from gat.sampling.subgraphs import RandomNodes
+from gat.sampling.walks import RandomWalks
 from gat.train.batches import Batch, Part, join, make_batches, shuffled
 from gat.train.config import TrainConfig
 from gat.train.degrees import WholeDegrees
@@ -29,12 +32,16 @@ __all__ = ["Minibatches", "whole_graphs"]
 
 def whole_graphs(task: NodeTask, config: TrainConfig) -> list[Batch]:
     """The graphs of a task that is trained on in parts, and how they are computed as a whole."""
-    data = config.data.model_copy(update={"features": "dense", "normalize_features": "none"})
     sampling, bound = config.sampling, float("inf")
     if sampling.evaluation == "layer-wise":
         bound = sampling.inference_memory * 2**30
-    way = Inference(bound, sampling.inference_batch_size, config.data.normalize_features)
-    batches = make_batches(task, data, torch.device("cpu"))
+    # Labels join the features in memory, which are normalised then; else as rows are read.
+    later = "none" if config.labels.inputs else config.data.normalize_features
+    way = Inference(bound, sampling.inference_batch_size, later)
+    data = config.data.model_copy(update={"features": "dense"})
+    if later != "none":
+        data = data.model_copy(update={"normalize_features": "none"})
+    batches = make_batches(task, data, torch.device("cpu"), labels=config.labels)
     return [replace(batch, inference=way) for batch in batches]
 
 
@@ -76,7 +83,7 @@ class Minibatches:
             graph.prepare(self.self_loops)
             if self.degrees is not None:
                 self.degrees.give(graph, batch.nodes)
-        return batch
+        return batch.within(self.whole)
 
 
 class _Cutter(Protocol):
@@ -147,8 +154,6 @@ class _Subgraphs:
 
 
 def _subgraphs(graph: Graph, sampling: SamplingConfig, seed: int) -> Any:
-    from gat.sampling import Clusters, RandomNodes, RandomWalks
-
     if sampling.name == "random-node":
         return RandomNodes(graph, sampling.num_parts, seed=seed)
     if sampling.name == "cluster":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gat.data import NodeTask
+from gat.data import NodeTask, ogb_metric
 from gat.train import metrics
 from gat.train.batches import PARTS, Batch
 
@@ -37,14 +37,5 @@ def part_scores(
 def reported_metric(task: NodeTask, logits: Tensor, y: Tensor) -> float:
     """Of logits [R, K] and labels y as :func:`gat.train.metrics.metric`."""
     if task.card is not None and task.card.reader == "ogb":
-        return _ogb_metric(task.card.name, logits, y)
+        return ogb_metric(task.card.name, logits, y)
     return metrics.metric(task.metric, logits, y)
-
-
-def _ogb_metric(name: str, logits: Tensor, y: Tensor) -> float:
-    from ogb.nodeproppred import Evaluator
-
-    evaluator = Evaluator(name)
-    predicted = logits if y.dim() == 2 else logits.argmax(dim=-1, keepdim=True)
-    scores = evaluator.eval({"y_pred": predicted, "y_true": y if y.dim() == 2 else y[:, None]})
-    return float(scores[evaluator.eval_metric])

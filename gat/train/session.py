@@ -7,7 +7,7 @@ run bit for bit on the CPU.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -77,17 +77,15 @@ class Session:
         teacher: list[Tensor] | None = None,
     ):
         self.config, self.task, self.device = config, task, device
-        self.batches = whole_graphs(task, config) if config.sampling.on else make_batches(
-            task, config.data, device, config.precision, config.labels
-        )
+        if config.sampling.on:
+            self.batches = whole_graphs(task, config)
+        else:
+            self.batches = make_batches(task, config.data, device, config.precision, config.labels)
         if teacher is not None:
             pairs = zip(self.batches, teacher, strict=True)
             self.batches = [
                 replace(batch, teacher=each.to(batch.x.device)) for batch, each in pairs
             ]
-        self.minibatches: Minibatches | None = None
-        if config.sampling.on:
-            self.minibatches = Minibatches(self.batches, config, device)
         generators.seed_all(config.seed)
         # Labels as inputs widen x.
         in_channels = int(self.batches[0].x.shape[1])
@@ -100,6 +98,15 @@ class Session:
         self.clip = Clipper(config.clip, self.model)
         self.at = Position()
         self.best: dict[str, Tensor] = {}
+
+    @cached_property
+    def minibatches(self) -> Minibatches | None:
+        """The sampled batches, if any; only training needs them, and the parts they are cut from.
+
+        Raises ConfigError or InputError for sampling that cannot be meant of these data.
+        """
+        on = self.config.sampling.on
+        return Minibatches(self.batches, self.config, self.device) if on else None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -120,7 +127,7 @@ class Session:
                     return False
         return True
 
-    def _batches_left(self) -> Iterator[Batch]:
+    def _batches_left(self) -> Generator[Batch]:
         at, config = self.at, self.config
         if self.minibatches is not None:
             yield from self.minibatches.epoch(at.epoch, at.step)

@@ -13,9 +13,7 @@ from gat.train.checkpoint import SaveError
 __all__ = ["room_for"]
 
 
-def room_for(
-    rows: int, width: int, dtype: torch.dtype, limit: float, stack: ExitStack
-) -> Tensor:
+def room_for(rows: int, width: int, dtype: torch.dtype, limit: float, stack: ExitStack) -> Tensor:
     """A tensor [rows, width], not filled: in memory up to ``limit`` bytes, else in a file, which is
     gone when ``stack`` is left. Raises SaveError where the disk has no room for it."""
     size = rows * width * dtype.itemsize

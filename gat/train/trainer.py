@@ -82,6 +82,8 @@ def trained(
         teacher = _taught(config, task, folder, on_epoch)
         stack.enter_context(generators.borrowed())
         session = Session(config, task, device, teacher)
+        # Made now, since it may refuse the data.
+        _ = session.minibatches
         if saved is not None:
             session.restore(saved)
         if folder is not None:

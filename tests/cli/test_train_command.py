@@ -220,3 +220,15 @@ def test_train_on_a_graph_of_ones_own_and_go_on_from_another_folder(capsys, monk
     assert main(["evaluate", str(run)]) == 0
     assert main(["train", "--resume", str(run), "--epochs", "4", "--skip-baselines"]) == 0
     assert "of 4, trained" in capsys.readouterr().out
+
+
+def test_train_on_sampled_neighbours(capsys, tmp_path):
+    sampling = ["--set", "sampling.name=neighbor", "--set", "sampling.num_neighbors=[4,2]"]
+    assert main(["train", "karate", *QUICK, "--run-dir", "here", *sampling]) == 0
+    assert (
+        'name = "neighbor"\nnum_neighbors = [4, 2]' in (tmp_path / "here/config.toml").read_text()
+    )
+    assert main(["train", "--resume", "here", "--epochs", "4"]) == 0
+    assert "of 4, trained" in capsys.readouterr().out
+    assert main(["train", "karate", *QUICK, *sampling, "--layers", "3"]) == 2
+    assert "2 numbers, [4, 2], and model.num_layers is 3" in capsys.readouterr().err

@@ -53,6 +53,32 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "true for a number": ({"epochs": True}, "epochs: expected a valid integer, got True"),
     "value for a table": ({"model": 3}, "model: expected a table of settings, got 3"),
+    "a hop too few": (
+        {"sampling": {"name": "neighbor", "num_neighbors": [15, 10]}, "model": {"num_layers": 3}},
+        "sampling.num_neighbors has 2 numbers, [15, 10], and model.num_layers is 3; expected one "
+        "for each attention layer",
+    ),
+    "fewer than no neighbours": (
+        {"sampling": {"name": "neighbor", "num_neighbors": [5, -2]}},
+        "sampling.num_neighbors: expected a number from -1 (all) up, or a list of such",
+    ),
+    "keys of another way of sampling": (
+        {"sampling": {"name": "cluster", "batch_size": 10, "roots": 3}},
+        "sampling by 'cluster' reads name, num_parts, clusters_per_batch, prefetch, evaluation, "
+        "inference_memory, inference_batch_size; leave out batch_size, roots",
+    ),
+    "keys of sampling without it": (
+        {"sampling": {"prefetch": 0}},
+        "sampling by 'none' reads name; leave out prefetch",
+    ),
+    "more clusters than there are": (
+        {"sampling": {"name": "cluster", "clusters_per_batch": 11}},
+        "clusters_per_batch is 11, more than the num_parts = 10 there are",
+    ),
+    "sampled and sparse": (
+        {"sampling": {"name": "neighbor"}, "data": {"features": "sparse"}},
+        'a sampled batch has dense rows: set data.features to "auto"',
+    ),
     "unknown name": (
         {"stopping": {"name": "late"}},
         "stopping.name: expected 'official-gat', 'best-val-accuracy', 'best-val-loss' or 'none', "

@@ -61,6 +61,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "stopping": {"name": "best-val-accuracy", "patience": 3},
         "evaluate_every": 2,
     },
+    "sampled neighbours, evaluated in parts": {
+        "sampling": {
+            "name": "neighbor",
+            "batch_size": 5,
+            "num_neighbors": [3, 2],
+            "inference_batch_size": 9,
+        },
+        "schedule": {"name": "plateau", "patience": 1},
+    },
     "gatv2, value clipping": {
         "model": {"attention": "gatv2", "jumping_knowledge": "lstm"},
         "clip": {"name": "value", "value": 0.01},
