@@ -337,7 +337,7 @@ class TrainConfig(Section):
         if self.labels.reuse and self.sampling.name == "neighbor":
             raise ValueError(
                 "labels.reuse feeds back what is predicted for every node of a batch, of which "
-                'sampled neighbourhoods have the seeds only; set labels.reuse = 0, or sampling.name '
+                "sampled neighbourhoods have the seeds only; set labels.reuse = 0, or sampling.name "
                 'to "none", "cluster", "random-node" or "random-walk"'
             )
         return self
