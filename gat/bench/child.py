@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gat.bench.memory import available, hold_to
+from gat.bench.memory import hold_to
 from gat.bench.process import is_shortage
 from gat.errors import GatError
+from gat.machine import available
 
 __all__ = ["fill", "main", "probe"]
 

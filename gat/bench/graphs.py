@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gat.bench.memory import available, gib
 from gat.errors import InputError
 from gat.graph import Graph
+from gat.machine import available, gib
 
 __all__ = ["KNOWN", "build", "check_name", "facts", "is_synthetic", "shown", "to_check"]
 

@@ -1,4 +1,4 @@
-"""Memory of this process and machine, bytes: what is free, what is held, the peak of a call."""
+"""Memory of this process, bytes: what is held, the peak of a call, a limit."""
 
 import ctypes
 import gc
@@ -8,7 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Peak", "available", "gib", "hold_to", "peak_over", "resident"]
+from gat.machine import field
+
+__all__ = ["Peak", "hold_to", "peak_over", "resident"]
 
 
 class Peak(NamedTuple):
@@ -17,23 +19,6 @@ class Peak(NamedTuple):
 
     bytes: int
     exact: bool
-
-
-def gib(size: float) -> str:
-    return f"{size / 2**30:.2f} GiB"
-
-
-def available() -> int | None:
-    """What can still be taken without swapping; None where the system does not tell."""
-    free = _field("/proc/meminfo", "MemAvailable:")
-    # A container's own limit; files it has read count as used there, and can be dropped.
-    with suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        used -= _field(str(group / "memory.stat"), "inactive_file ", 1) or 0
-        free = limit - used if free is None else min(free, limit - used)
-    return free
 
 
 def hold_to(size: int) -> None:
@@ -67,7 +52,7 @@ def peak_over(run: Callable[[], object]) -> Peak:
 
 def resident() -> int:
     """Bytes this process holds in memory now."""
-    held = _field("/proc/self/status", "VmRSS:")
+    held = field("/proc/self/status", "VmRSS:")
     if held is not None:
         return held
     import psutil
@@ -81,11 +66,11 @@ def _reset_peak() -> bool:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return False
-    return _field("/proc/self/status", "VmHWM:") is not None
+    return field("/proc/self/status", "VmHWM:") is not None
 
 
 def _peak() -> int:
-    peak = _field("/proc/self/status", "VmHWM:")
+    peak = field("/proc/self/status", "VmHWM:")
     if peak is not None:
         return peak
     if sys.platform == "win32":
@@ -97,12 +82,3 @@ def _peak() -> int:
     # macOS counts bytes, the others KiB.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _field(path: str, start: str, unit: int = 1024) -> int | None:
-    """The number on the line that starts so, in a file of "name: number kB" lines."""
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * unit for line in lines if line.startswith(start)), None)

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from gat import machine
 from gat.bench import child, memory, process, timing, turns
 from gat.errors import DoesNotFitError, InputError
 
@@ -85,9 +86,9 @@ def test_where_the_peak_cannot_be_set_back_the_figure_is_a_bound(monkeypatch):
 
 
 def test_free_memory_is_told_and_written_for_people():
-    free = memory.available()
+    free = machine.available()
     assert free is None or free > 2**20
-    assert memory.gib(3 * 2**29) == "1.50 GiB"
+    assert machine.gib(3 * 2**29) == "1.50 GiB"
 
 
 def test_peers_take_turns_and_every_sample_is_kept(monkeypatch):
