@@ -1,4 +1,4 @@
-"""Amounts of memory: what this machine has free, and how amounts are written and read."""
+"""Amounts of memory: what is free, what this process holds, how amounts are written and read."""
 
 import re
 from contextlib import suppress
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gat.errors import InputError
 
-__all__ = ["available", "field", "gib", "parse_bytes"]
+__all__ = ["available", "field", "gib", "parse_bytes", "resident"]
 
 UNITS = {
     "": 1,
@@ -48,6 +48,16 @@ def available() -> int | None:
         used -= field(str(group / "memory.stat"), "inactive_file ", 1) or 0
         free = limit - used if free is None else min(free, limit - used)
     return free
+
+
+def resident() -> int:
+    """Bytes this process holds in memory now."""
+    held = field("/proc/self/status", "VmRSS:")
+    if held is not None:
+        return held
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
 
 
 def field(path: str, start: str, unit: int = 1024) -> int | None:

@@ -10,10 +10,11 @@ from gat.bench import check as correctness
 from gat.bench import graphs, peers, timing, turns
 from gat.bench.case import Plan
 from gat.bench.floors import floor
-from gat.bench.memory import peak_over, resident
+from gat.bench.memory import peak_over
 from gat.bench.record import Case, Record
 from gat.bench.shape import Inputs, Shape, make_inputs
 from gat.errors import BackendError, InputError
+from gat.machine import resident
 
 __all__ = ["SCALING", "check", "measure_layer", "measure_scaling", "memory", "samples", "times"]
 

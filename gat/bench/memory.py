@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from gat.machine import field
+from gat.machine import field, resident
 
-__all__ = ["Peak", "hold_to", "peak_over", "resident"]
+__all__ = ["Peak", "hold_to", "peak_over"]
 
 
 class Peak(NamedTuple):
@@ -48,16 +48,6 @@ def peak_over(run: Callable[[], object]) -> Peak:
     peak = _peak()
     del result
     return Peak(max(0, peak - before), exact)
-
-
-def resident() -> int:
-    """Bytes this process holds in memory now."""
-    held = field("/proc/self/status", "VmRSS:")
-    if held is not None:
-        return held
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
 
 
 def _reset_peak() -> bool:

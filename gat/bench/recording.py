@@ -17,10 +17,11 @@ from gat.bench import timing
 from gat.bench.case import Plan
 from gat.bench.check import Results
 from gat.bench.inspected import Inspected, InspectShape, built
-from gat.bench.memory import peak_over, resident
+from gat.bench.memory import peak_over
 from gat.bench.peers import check_names
 from gat.bench.record import Record
 from gat.inspection import Recording, record_attention
+from gat.machine import resident
 from gat.nn import GATConv, GATv2Conv
 from gat.ops import use_backend
 

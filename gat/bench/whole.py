@@ -17,11 +17,12 @@ from gat.bench import check as correctness
 from gat.bench import graphs, timing, turns
 from gat.bench.case import Plan
 from gat.bench.check import ErrorBound, Results
-from gat.bench.memory import peak_over, resident
+from gat.bench.memory import peak_over
 from gat.bench.peers import check_names
 from gat.bench.record import Record
 from gat.bench.shape import check_counts
 from gat.graph import Graph
+from gat.machine import resident
 from gat.ops import use_backend
 
 __all__ = ["Given", "Kind", "Whole", "drawn"]
