@@ -74,6 +74,11 @@ class Train:
     device: Annotated[str | None, given("NAME", "(default: a GPU if there is one)")] = None
     """auto, cpu, cuda or cuda:N."""
 
+    memory_budget: Annotated[str | None, given("AMOUNT", "(e.g. 16GiB)")] = None
+    """The most memory to use. What training needs is predicted first, per node and per edge: if
+    the whole graph does not fit, sampled batches are used where [sampling] has settings or
+    --set sampling.name=auto allows it; else the run is refused, with the numbers."""
+
     config: File = None
     """A configuration (TOML) that takes the place of the recipe."""
     set: Annotated[UseAppendAction[tuple[str, ...]], given("KEY=VALUE")] = ()

@@ -2,6 +2,7 @@
 
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ SETTINGS = {
     "dropout": ("model.feature_dropout", "model.attention_dropout", "model.value_dropout"),
     "lr": ("optimizer.lr",),
     "weight_decay": ("optimizer.weight_decay",),
+    "memory_budget": ("memory_budget",),
 }
 # Those that are paths.
 PATHS = ("data.edges", "data.nodes", "data.root")
@@ -48,6 +50,7 @@ def train_command(options: Train) -> None:
     _say_task(task, config)
     if config.distillation.enabled:
         say(f"first the teacher, then the student: each trains up to {config.epochs} epochs")
+    _say_memory(config, task)
     try:
         with progress(name, config.epochs) as on_epoch:
             result = train(
@@ -158,6 +161,18 @@ def _say_task(task: "NodeTask", config: "TrainConfig") -> None:
     say(", ".join(f"{key} {value}" for key, value in facts.items()))
     for note in task.notes:
         say(f"note: {note}")
+
+
+def _say_memory(config: "TrainConfig", task: "NodeTask") -> None:
+    """What the memory budget came to, if there is one; training then decides the same."""
+    if config.memory_budget is None and config.sampling.name != "auto":
+        return
+    from gat.train import choose
+
+    with warnings.catch_warnings():
+        # Training says them.
+        warnings.simplefilter("ignore")
+        say(choose(config, task).sentence)
 
 
 def show_result(name: str, result: "RunResult") -> None:

@@ -6,6 +6,7 @@
 """
 
 from gat.train.baselines import baselines
+from gat.train.budget import Choice, choose
 from gat.train.checkpoint import SaveError
 from gat.train.config import (
     CheckpointConfig,
@@ -25,6 +26,8 @@ from gat.train.config import (
 from gat.train.config_files import dump_toml, load_config, save_config
 from gat.train.experiment import Experiment, experiments, recipe_for, reproduce
 from gat.train.layerwise import predict
+from gat.train.memory import MemoryPrediction, predict_memory
+from gat.train.memory_sizes import Sizes, sizes_of
 from gat.train.opened import OpenedRun, newest_run, open_run
 from gat.train.run import EpochRecord, RunResult, new_run_dir, versions
 from gat.train.session import build_model
@@ -34,6 +37,7 @@ from gat.train.trainer import evaluate, load_task, train
 
 __all__ = [
     "CheckpointConfig",
+    "Choice",
     "ClipConfig",
     "CorrectAndSmoothConfig",
     "DataConfig",
@@ -43,6 +47,7 @@ __all__ = [
     "FilesConfig",
     "Interrupted",
     "LabelsConfig",
+    "MemoryPrediction",
     "ModelConfig",
     "OpenedRun",
     "OptimizerConfig",
@@ -50,11 +55,13 @@ __all__ = [
     "SamplingConfig",
     "SaveError",
     "ScheduleConfig",
+    "Sizes",
     "StoppingConfig",
     "Terminated",
     "TrainConfig",
     "baselines",
     "build_model",
+    "choose",
     "dump_toml",
     "evaluate",
     "experiments",
@@ -65,9 +72,11 @@ __all__ = [
     "newest_run",
     "open_run",
     "predict",
+    "predict_memory",
     "recipe_for",
     "reproduce",
     "save_config",
+    "sizes_of",
     "train",
     "versions",
 ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gat.errors import ConfigError
+from gat.machine import parse_bytes
 from gat.train.config_errors import Section
 from gat.train.sampling_config import SamplingConfig
 from gat.train.tricks_config import CorrectAndSmoothConfig, DistillationConfig, LabelsConfig
@@ -277,6 +278,9 @@ class TrainConfig(Section):
     device: str = "auto"
     # Evaluate on the validation nodes every so many epochs.
     evaluate_every: Count = 1
+    # The most memory that training may be predicted to need, such as "16GiB" or "800MB"; more is
+    # refused, or sampled (see gat.train.budget). None: no limit.
+    memory_budget: str | None = None
     # Inductive tasks: graphs joined into one batch.
     graphs_per_batch: Count = 2
 
@@ -286,6 +290,13 @@ class TrainConfig(Section):
         if re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
             return value
         raise ValueError(f"expected 'auto', 'cpu', 'cuda' or 'cuda:N', got {value!r}")
+
+    @field_validator("memory_budget")
+    @classmethod
+    def _budget_is_an_amount(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_bytes(value)
+        return value
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:
@@ -337,8 +348,8 @@ class TrainConfig(Section):
         if self.labels.reuse and self.sampling.name == "neighbor":
             raise ValueError(
                 "labels.reuse feeds back what is predicted for every node of a batch, of which "
-                "sampled neighbourhoods have the seeds only; set labels.reuse = 0, or sampling.name "
-                'to "none", "cluster", "random-node" or "random-walk"'
+                "sampled neighbourhoods have the seeds only; set labels.reuse = 0, or "
+                'sampling.name to "none", "cluster", "random-node" or "random-walk"'
             )
         return self
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from gat.data import NodeTask
 from gat.errors import BackendError, ConfigError, InputError
 from gat.train import checkpoint, generators
+from gat.train.budget import choose
 from gat.train.config import DataConfig, TrainConfig
 from gat.train.config_files import dump_toml, load_config
 from gat.train.correct_and_smooth import correct_and_smooth
@@ -27,7 +28,14 @@ __all__ = ["evaluate", "evaluated", "load_task", "train"]
 
 # What may differ on resuming: these change where and how long a run goes on, not what it computes
 # (but the last epoch is always evaluated, also between two that are due).
-FREE_ON_RESUME = ("epochs", "checkpoint", "device", "data.root", "data.download")
+FREE_ON_RESUME = (
+    "epochs",
+    "checkpoint",
+    "device",
+    "data.root",
+    "data.download",
+    "memory_budget",
+)
 
 
 def train(
@@ -46,7 +54,8 @@ def train(
     what ``config.data`` names; its name is noted in the configuration. on_epoch: called with each
     evaluated epoch.
 
-    Raises ConfigError and InputError before anything is computed; NonFiniteLossError;
+    Raises ConfigError and InputError before anything is computed, and DoesNotFitError for what is
+    predicted to need more than ``config.memory_budget``; NonFiniteLossError;
     RunLockedError; CorruptDataError for a damaged checkpoint; SaveError on a full disk;
     Interrupted or Terminated after Ctrl-C or SIGTERM, when the run has been saved.
     """
@@ -78,6 +87,7 @@ def trained(
         device = _device(config.device)
         _check_model(config)
         task = _checked(task or load_task(config.data), config.data)
+        config = choose(config, task, str(device)).config
         _check_task(config, task)
         teacher = _taught(config, task, folder, on_epoch)
         stack.enter_context(generators.borrowed())
@@ -175,6 +185,9 @@ def _resumed_config(asked: TrainConfig | None, saved: TrainConfig) -> TrainConfi
     """The configuration to go on with. Raises ConfigError where the asked one is another run's."""
     if asked is None:
         return saved
+    if asked.sampling.name == "auto":
+        # The run settled it when it began.
+        asked = asked.updated(sampling=saved.sampling)
     # The cosine's end, and how long the teacher was trained, are settled.
     settled = saved.schedule.name == "cosine" or saved.distillation.enabled
     free = FREE_ON_RESUME[1:] if settled else FREE_ON_RESUME

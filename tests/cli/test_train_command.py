@@ -232,3 +232,26 @@ def test_train_on_sampled_neighbours(capsys, tmp_path):
     assert "of 4, trained" in capsys.readouterr().out
     assert main(["train", "karate", *QUICK, *sampling, "--layers", "3"]) == 2
     assert "2 numbers, [4, 2], and model.num_layers is 3" in capsys.readouterr().err
+
+
+def test_a_memory_budget_says_the_predicted_figure_in_one_line(capsys):
+    assert main(["train", "karate", *QUICK, "--memory-budget", "4GiB", "--run-dir", "here"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("memory: ")]
+    assert len(said) == 1
+    assert "bytes for each of 34 nodes" in said[0]
+    assert said[0].endswith("the budget is 4.00 GiB")
+    assert 'memory_budget = "4GiB"' in Path("here/config.toml").read_text()
+
+
+def test_a_full_batch_beyond_the_budget_is_refused_with_numbers_and_a_next_step(capsys):
+    assert main(["train", "karate", *QUICK, "--memory-budget", "10MB", "--run-dir", "here"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("gat: a full batch is predicted to need 0.")
+    assert "the budget is 0.01 GiB" in said
+    assert "--set sampling.name=neighbor" in said
+    assert not Path("here").exists()
+
+
+def test_a_budget_that_is_no_amount_is_refused_in_words(capsys):
+    assert main(["train", "karate", "--memory-budget", "much"]) == 2
+    assert "memory_budget: expected an amount of memory such as '16GiB'" in capsys.readouterr().err
