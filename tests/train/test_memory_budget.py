@@ -21,7 +21,7 @@ LARGE = Sizes(nodes=169_343, edges=2_332_486, features=128, classes=40)
 
 # What is measured: (settings, task's size and kind).
 SHAPES = {
-    "two-small-layers": ({}, {"edges": 150_000}),
+    "two-small-layers": ({}, {"edges": 100_000}),
     "residual-batch-norm-relu": (
         {
             "model.num_layers": 3,
@@ -61,7 +61,7 @@ print(json.dumps(measured_peaks()))
 """
 
 
-def _task(nodes=20_000, edges=80_000, features=32, classes=8, density=1.0, edge_dim=None):
+def _task(nodes=12_000, edges=50_000, features=32, classes=8, density=1.0, edge_dim=None):
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(nodes, features, generator=draw)
     x = x.where(torch.rand(x.shape, generator=draw) < density, 0.0)
@@ -121,7 +121,7 @@ def peaks():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_prediction_holds_what_training_takes(peaks, shape):
     measured, predicted = peaks[shape]
-    assert measured > 10 * 2**20
+    assert measured > 8 * 2**20
     assert 0.9 <= predicted / measured <= 1.35, (measured, predicted)
 
 
