@@ -22,7 +22,7 @@ __all__ = ["PROCESS", "MemoryPrediction", "PartOfMemory", "predict_memory"]
 PROCESS = 500 * 2**20
 # The C library maps what is larger than this by itself and gives it back when it is freed. Holes
 # between smaller pieces stay: measured, 10 to 45 % of them.
-PIECE, HOLES = 32 * 2**20, 0.4
+PIECE, HOLES = 32 * 2**20, 0.45
 PROCESS_PART, HOLES_PART = "process", "holes between pieces"
 
 
