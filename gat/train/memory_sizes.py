@@ -67,10 +67,10 @@ def sizes_of(task: NodeTask, config: TrainConfig) -> Sizes:
     return Sizes(
         nodes=nodes,
         edges=edges * (2 if data.undirected else 1),
-        features=task.num_features,
+        features=task.num_features + (task.num_classes if config.labels.inputs else 0),
         classes=task.num_classes,
         edge_dim=task.edge_dim,
-        density=_density(task, data),
+        density=None if config.labels.inputs else _density(task, data),
         trained=trained,
         multilabel=task.multilabel,
         splits=task.num_splits,

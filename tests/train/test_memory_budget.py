@@ -12,7 +12,16 @@ import torch
 from gat.data import NodeTask, TaskGraph
 from gat.errors import ConfigError, DoesNotFitError, InputError
 from gat.machine import gib, parse_bytes
-from gat.train import Sizes, TrainConfig, budget, choose, load_config, predict_memory, sizes_of, train
+from gat.train import (
+    Sizes,
+    TrainConfig,
+    budget,
+    choose,
+    load_config,
+    predict_memory,
+    sizes_of,
+    train,
+)
 from gat.train.memory import HOLES_PART, PROCESS_PART
 from gat.train.memory_sizes import levels_of
 
@@ -154,7 +163,9 @@ def test_a_prediction_is_the_sum_of_its_parts():
 )
 def test_what_holds_more_is_predicted_to_need_more(changes):
     plain = TrainConfig()
-    assert predict_memory(plain.updated(**changes), LARGE).total > predict_memory(plain, LARGE).total
+    assert (
+        predict_memory(plain.updated(**changes), LARGE).total > predict_memory(plain, LARGE).total
+    )
 
 
 def test_an_arxiv_recipe_fits_into_16_gib():
