@@ -1,15 +1,14 @@
 """`Sampler`: neighbourhoods of nodes of one graph, hop by hop."""
 
 from collections.abc import Sequence
-from dataclasses import replace as changed
 
 import torch
 from torch import Tensor
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph
-from gat.sampling.draws import hop_key
-from gat.sampling.hops import Known, Rule, Tables, expand
+from gat.sampling.grow import Relation, grow, starting
+from gat.sampling.hops import Rule, Tables
 from gat.sampling.sample import Sample
 
 __all__ = ["Sampler", "check_fanouts", "check_nodes"]
@@ -59,33 +58,18 @@ class Sampler:
         Raises InputError for a node twice, IndexRangeError for one the graph does not have.
         """
         nodes = check_nodes(nodes, self.graph.num_dst)
-        known = Known([nodes], table=self._tables.take())
-        try:
-            double = known.enter()
-            if double >= 0:
-                raise InputError(
-                    f"nodes: {int(nodes[double])} is there twice, the second time in place "
-                    f"{double}; pass each seed once, or keep trees apart (disjoint=True)"
-                )
-            return self._grow(known, epoch)
-        finally:
-            known.leave()
-            assert known.table is not None
-            self._tables.put_back(known.table)
-
-    def _grow(self, known: Known, epoch: int) -> Sample:
         edges = self.graph.by_target
-        hops = []
-        for hop, fanout in enumerate(self.num_neighbors):
-            rule, key = changed(self.rule, fanout=fanout), hop_key(self.seed, epoch, hop)
-            hops.append(expand(edges, known.nodes[hop], known, rule, key))
+        relation = Relation(None, None, edges, self.num_neighbors, self.rule)
+        with starting({None: nodes}, {None: self._tables}) as known:
+            grown = grow([relation], known, self.seed, epoch)
+        hops = grown.expansions[0]
         return Sample(
-            nodes=torch.cat(known.nodes),
+            nodes=torch.cat(known[None].nodes),
             rowptr=pointer(torch.cat([hop.ends.diff() for hop in hops])),
             col=torch.cat([hop.source for hop in hops]),
             positions=torch.cat([hop.edge for hop in hops]),
             numbers=edges.number,
-            num_nodes=[piece.numel() for piece in known.nodes],
+            num_nodes=grown.num_nodes[None],
             num_edges=[hop.edge.numel() for hop in hops],
         )
 
