@@ -30,11 +30,14 @@ NO_SIZES = ((None, None), None)
 
 
 @torch.compiler.disable
-def remember(matrix: Tensor, graph: Graph) -> None:
-    """Let `graph_of` give ``graph`` for a sparse ``matrix`` that was made with its structure."""
-    now = stamp(matrix)
+def remember(edges: Tensor, graph: Graph) -> None:
+    """Let `graph_of` give ``graph``, with self-loops if asked, for a sparse matrix or an
+    ``edge_index`` [2, E] that was made with its structure."""
+    now = stamp(edges)
+    sizes = ((graph.num_src, graph.num_dst), None)
+    key = (*(sizes if edges.layout is torch.strided else NO_SIZES), "source_to_target", False)
     if now is not None:
-        _REMEMBERED[matrix] = (now, {(*NO_SIZES, "source_to_target", False): graph})
+        _REMEMBERED[edges] = (now, {key: graph})
 
 
 def remembered(
@@ -51,7 +54,12 @@ def remembered(
     graphs = _graphs(tensor, now)
     graph = graphs.get(key)
     if graph is None:
-        graph = graphs[key] = _build(edges, sizes, flow, self_loops)
+        plain = graphs.get((*key[:-1], False))
+        if plain is not None:
+            graph = plain.with_self_loops()
+        else:
+            graph = _build(edges, sizes, flow, self_loops)
+        graphs[key] = graph
     return graph
 
 

@@ -32,6 +32,11 @@ class Relation:
     fanouts: list[int]
     rule: Rule
 
+    def numbers(self, positions: Tensor) -> Tensor:
+        """The caller's numbers, int64, of edges by their sorted ones."""
+        number = self.edges.number
+        return (positions if number is None else number.index_select(0, positions)).long()
+
 
 class Trees:
     """A tree for each seed, by a number that does not depend on the batch it is in.

@@ -10,7 +10,7 @@ from torch import Tensor
 from gat.graph import CompactEdges, Graph
 from gat.sampling.structure import SampledGraph
 
-__all__ = ["Sample"]
+__all__ = ["Sample", "layer_graphs"]
 
 
 @dataclass(eq=False)
@@ -58,7 +58,8 @@ class Sample:
     def graph(self) -> SampledGraph:
         """All edges between all nodes: for networks whose layers all compute every node."""
         last = self.rowptr[-1:].expand(self.nodes.numel() + 1 - self.rowptr.numel())
-        return self._of(torch.cat([self.rowptr, last]), self.col, self.nodes.numel())
+        edges = CompactEdges(torch.cat([self.rowptr, last]), self.col, None)
+        return SampledGraph.of(edges, self.nodes.numel())
 
     @cached_property
     def graphs(self) -> list[Graph]:
@@ -68,18 +69,23 @@ class Sample:
         need, from those within L - l: the targets are the first of the sources. Its caller's edges
         are the first of ``edges``.
         """
-        within = list(accumulate(self.num_nodes))
-        upto = list(accumulate(self.num_edges))
-        return [
-            self._of(self.rowptr[: within[hops - 1] + 1], self.col[: upto[hops - 1]], within[hops])
-            for hops in range(len(self.num_edges), 0, -1)
-        ]
-
-    def _of(self, rowptr: Tensor, col: Tensor, num_src: int) -> SampledGraph:
-        return SampledGraph.of(CompactEdges(rowptr, col, None), num_src)
+        return layer_graphs(self.rowptr, self.col, self.num_nodes, self.num_edges)
 
     def prepare(self, self_loops: bool = False) -> "Sample":
         """Work out now, say in the background, what layers will ask of the graphs."""
         for graph in self.graphs:
             graph.prepare(self_loops)  # type: ignore[attr-defined]
         return self
+
+
+def layer_graphs(
+    rowptr: Tensor, col: Tensor, num_nodes: list[int], num_edges: list[int]
+) -> list[Graph]:
+    """As `Sample.graphs`; arguments as its fields."""
+    within, upto = list(accumulate(num_nodes)), list(accumulate(num_edges))
+    return [
+        SampledGraph.of(
+            CompactEdges(rowptr[: within[hop] + 1], col[: upto[hop]], None), within[hop + 1]
+        )
+        for hop in reversed(range(len(num_edges)))
+    ]

@@ -1,0 +1,187 @@
+"""`NeighborLoader`: PyG's loader of sampled neighbourhoods, whose batches are sorted already."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.loader import NodeLoader
+from torch_geometric.loader.base import DataLoaderIterator
+from torch_geometric.sampler import BaseSampler
+from torch_geometric.sampler.base import SubgraphType
+
+from gat.errors import InputError
+from gat.graph import CompactEdges, remember
+from gat.graph.compact import LARGEST
+from gat.sampling.neighbors import pointer
+from gat.sampling.pyg_sampler import NeighborSampler, check_epoch
+from gat.sampling.sample import layer_graphs
+from gat.sampling.structure import SampledGraph
+
+__all__ = ["NeighborLoader"]
+
+
+class NeighborLoader(NodeLoader):
+    """Batches of nodes with sampled neighbourhoods: `torch_geometric.loader.NeighborLoader` in
+    signature, without pyg-lib or torch-sparse.
+
+    data: a Data or HeteroData with edge_index. num_neighbors: how many edges that enter a node are
+    drawn, for each hop from the input nodes on, -1 for all; in heterogeneous data for each edge
+    type, or a dict of such lists. input_nodes: numbers, a mask, or (node type, either of these);
+    all nodes by default. input_time: a time for each of them instead of its own. replace,
+    weight_attr: drawn with replacement, in proportion to this edge attribute. subgraph_type:
+    "directional" has the edges drawn, "bidirectional" those and their reverse, "induced" all among
+    the nodes found. disjoint: a tree for each input node, told apart by ``batch``. time_attr: an
+    attribute of nodes or of edges in whole numbers; a tree follows only edges not newer than its
+    input node, and is disjoint; temporal_strategy: "uniform" draws from these, "last" takes the
+    newest. seed: of all draws. The rest, batch_size and so on, as in PyG; give ``generator`` for
+    an order of ``shuffle=True`` that comes again.
+
+    A batch is a Data or HeteroData as PyG's: n_id, e_id, input_id, batch_size, num_sampled_nodes,
+    num_sampled_edges, seed_time. Its edges are known to be sorted, so the layers of `gat.nn` take
+    ``batch.edge_index`` as it is. Of homogeneous data it also has ``graphs``, for
+    `gat.models.GAT`: the `gat.Graph` of each layer, first layer first, if the model has as many
+    layers as there are hops; its targets are the first of its sources.
+
+    Differences from PyG:
+
+    - What is drawn for a node is a function of (seed, epoch, node, hop), not of a generator's
+      state: all batches of an epoch that expand a node in the same hop draw the same neighbours,
+      and the batches are the same with any number of workers, persistent or not.
+    - Each pass is an epoch of its own, the first epoch 0. ``loader.epoch`` is the epoch of the next
+      pass; save it, and `set_epoch` it to go on. Finish a pass, or give it up, before the next.
+    - Edges of weight 0 are never drawn, and a node with no others has no neighbours.
+    - An input node twice in a batch, without disjoint, is refused: they would be one node.
+    - ``is_sorted`` is noticed rather than believed; ``directed=False`` means "induced".
+
+    Raises InputError, ArgumentTypeError (TypeError) or IndexRangeError for what cannot be meant.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        num_neighbors: Any,
+        input_nodes: Any = None,
+        input_time: Tensor | None = None,
+        replace: bool = False,
+        subgraph_type: SubgraphType | str = "directional",
+        disjoint: bool = False,
+        temporal_strategy: str = "uniform",
+        time_attr: str | None = None,
+        weight_attr: str | None = None,
+        transform: Callable[[Any], Any] | None = None,
+        transform_sampler_output: Callable[[Any], Any] | None = None,
+        is_sorted: bool = False,
+        filter_per_worker: bool | None = None,
+        neighbor_sampler: BaseSampler | None = None,
+        directed: bool = True,
+        *,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if input_time is not None and time_attr is None:
+            raise InputError("input_time is given, but no time_attr to compare it with")
+        if neighbor_sampler is None:
+            neighbor_sampler = NeighborSampler(
+                data,
+                num_neighbors,
+                replace=replace,
+                subgraph_type=subgraph_type,
+                disjoint=disjoint,
+                temporal_strategy=temporal_strategy,
+                time_attr=time_attr,
+                weight_attr=weight_attr,
+                is_sorted=is_sorted,
+                directed=directed,
+                seed=seed,
+            )
+        self._next_epoch = 0
+        super().__init__(
+            data=data,
+            node_sampler=neighbor_sampler,
+            input_nodes=input_nodes,
+            input_time=input_time,
+            transform=transform,
+            transform_sampler_output=transform_sampler_output,
+            filter_per_worker=filter_per_worker,
+            **kwargs,
+        )
+        if isinstance(neighbor_sampler, NeighborSampler):
+            neighbor_sampler.check_nodes(self.input_data.input_type, self.input_data.node)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next pass draws."""
+        return self._next_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass draw what belongs to this epoch, counted from 0."""
+        self._next_epoch = check_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        set_epoch = getattr(self.node_sampler, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(self._next_epoch)
+        self._next_epoch += 1
+        return super().__iter__()
+
+    def __call__(self, index: Any) -> Any:
+        """The batch of some input nodes, by their places in ``input_nodes``."""
+        return remember_graphs(super().__call__(index))
+
+    def _get_iterator(self) -> Iterator[Any]:
+        return _Batches(super()._get_iterator(), remember_graphs)
+
+
+class _Batches(DataLoaderIterator):
+    """Batches as they come out of the workers, in the process that uses them."""
+
+    def __next__(self) -> Any:
+        # Tensors made in inference mode have no version, so no graph can be remembered of them.
+        with torch.inference_mode(False):
+            return super().__next__()
+
+
+def remember_graphs(batch: Any) -> Any:
+    """The batch, its edges' graphs known to `gat.graph.graph_of` where they are sorted, and
+    ``graphs`` set where its hops are known."""
+    for store in getattr(batch, "edge_stores", ()):
+        edge_index = store.get("edge_index")
+        graph = None if edge_index is None else _sorted_graph(edge_index, *store.size())
+        if graph is None:
+            continue
+        remember(edge_index, graph)
+        if isinstance(batch, Data) and _has_hops(batch, graph):
+            edges = graph.by_target
+            batch.graphs = layer_graphs(
+                edges.rowptr, edges.col, batch.num_sampled_nodes, batch.num_sampled_edges
+            )
+    return batch
+
+
+def _sorted_graph(edge_index: Tensor, num_src: int, num_dst: int) -> SampledGraph | None:
+    """The graph of edges that are grouped by target; None of others."""
+    source, target = edge_index
+    if not edge_index.is_cpu or max(target.numel(), num_src, num_dst) >= LARGEST:
+        return None
+    # A transform may have changed them.
+    grouped = not bool((target[1:] < target[:-1]).any())
+    if not (grouped and _inside(source, num_src) and _inside(target, num_dst)):
+        return None
+    rowptr = pointer(torch.bincount(target, minlength=num_dst))
+    return SampledGraph.of(CompactEdges(rowptr, source.int(), None), num_src)
+
+
+def _inside(index: Tensor, size: int) -> bool:
+    if not index.numel():
+        return True
+    low, high = torch.aminmax(index)
+    return int(low) >= 0 and int(high) < size
+
+
+def _has_hops(batch: Data, graph: SampledGraph) -> bool:
+    nodes, edges = batch.get("num_sampled_nodes"), batch.get("num_sampled_edges")
+    if nodes is None or edges is None:
+        return False
+    return sum(nodes) == graph.num_src and sum(edges) == graph.num_edges
