@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.loader import NodeLoader
 from torch_geometric.loader.base import DataLoaderIterator
 from torch_geometric.sampler import BaseSampler
 from torch_geometric.sampler.base import SubgraphType
 
-from gat.errors import InputError
+from gat.errors import ArgumentTypeError, InputError
 from gat.graph import CompactEdges, remember
 from gat.graph.compact import LARGEST
 from gat.sampling.neighbors import pointer
@@ -96,6 +96,8 @@ class NeighborLoader(NodeLoader):
                 directed=directed,
                 seed=seed,
             )
+        if isinstance(data, HeteroData):
+            _check_typed(input_nodes)
         self._next_epoch = 0
         super().__init__(
             data=data,
@@ -107,8 +109,14 @@ class NeighborLoader(NodeLoader):
             filter_per_worker=filter_per_worker,
             **kwargs,
         )
+        given = self.input_data
         if isinstance(neighbor_sampler, NeighborSampler):
-            neighbor_sampler.check_nodes(self.input_data.input_type, self.input_data.node)
+            neighbor_sampler.check_nodes(given.input_type, given.node)
+        if input_time is not None and input_time.shape != given.node.shape:
+            raise InputError(
+                f"input_time has shape {list(input_time.shape)}; expected "
+                f"[{given.node.numel()}], one for each of the input nodes"
+            )
 
     @property
     def epoch(self) -> int:
@@ -132,6 +140,15 @@ class NeighborLoader(NodeLoader):
 
     def _get_iterator(self) -> Iterator[Any]:
         return _Batches(super()._get_iterator(), remember_graphs)
+
+
+def _check_typed(input_nodes: Any) -> None:
+    pair = isinstance(input_nodes, tuple | list) and len(input_nodes) == 2
+    if not isinstance(input_nodes[0] if pair else input_nodes, str):
+        raise ArgumentTypeError(
+            f"input_nodes is of type {type(input_nodes).__name__}; of heterogeneous data expected "
+            "a node type, or (node type, numbers or a mask)"
+        )
 
 
 class _Batches(DataLoaderIterator):

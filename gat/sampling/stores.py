@@ -46,11 +46,15 @@ class Stores:
         fanouts = fanouts_of(num_neighbors, list(edges))
         weights = _collect(weight_attr, edges, "is_edge_attr")
         node_time = _collect(time_attr, nodes, "is_node_attr")
-        # What could be either, where there are as many edges as nodes, is the nodes'.
-        edge_time = _collect(time_attr, edges, "is_edge_attr") if not node_time else {}
+        edge_time = _collect(time_attr, edges, "is_edge_attr")
         _check_found("weight_attr", weight_attr, weights, "edges")
         _check_found("time_attr", time_attr, node_time or edge_time, "nodes or edges")
-        node_time = {kind: _whole(time_attr, kind, time) for kind, time in node_time.items()}
+        if node_time and edge_time:
+            raise InputError(
+                f"time_attr is {time_attr!r}, which nodes of type {next(iter(node_time))!r} and "
+                f"edges of type {next(iter(edge_time))!r} have; keep it for one of them"
+            )
+        node_time = {k: _whole(time_attr, k, time, num_nodes[k]) for k, time in node_time.items()}
         relations, sorted_time = {}, {}
         for kind, store in edges.items():
             source, target = _ends(kind)
@@ -58,7 +62,7 @@ class Stores:
             graph = Graph.from_edge_index(store.edge_index.cpu(), sizes)
             weight = sorted_weights(graph, weights.get(kind), f"{weight_attr!r}")
             if kind in edge_time:
-                time = _whole(time_attr, kind, edge_time[kind])
+                time = _whole(time_attr, kind, edge_time[kind], graph.num_edges)
                 sorted_time[kind] = graph.to_sorted(time).contiguous()
             times = (sorted_time.get(kind), node_time.get(source))
             timed = times != (None, None)
@@ -131,13 +135,14 @@ def _count(kind: Any, store: Any) -> int:
 
 
 def _collect(name: str | None, stores: dict[Any, Any], belongs: str) -> dict[Any, Any]:
-    """The attribute by type, where it is one and has a row for each node or edge."""
-    if name is None:
-        return {}
+    """The attribute by type. In homogeneous data, which hold those of nodes and edges together, PyG
+    says whose it is by its rows and, where there are as many edges as nodes, by its name."""
     return {
         kind: torch.as_tensor(store[name])
         for kind, store in stores.items()
-        if name in store and getattr(store, belongs)(name)
+        if name is not None
+        and name in store
+        and (kind is not None or getattr(store, belongs)(name))
     }
 
 
@@ -149,11 +154,11 @@ def _check_found(argument: str, name: str | None, found: dict[Any, Any], whose: 
         )
 
 
-def _whole(name: str | None, kind: Any, time: Tensor) -> Tensor:
+def _whole(name: str | None, kind: Any, time: Tensor, count: int) -> Tensor:
     """Times int64, one for each; whole numbers, so that none is rounded."""
-    if time.dim() != 1 or time.is_floating_point() or time.dtype == torch.bool:
+    if time.shape != (count,) or time.is_floating_point() or time.dtype == torch.bool:
         raise ArgumentTypeError(
             f"{name!r}{_of(kind)} is {time.dtype} of shape {list(time.shape)}; expected whole "
-            "numbers, one time for each node or edge"
+            f"numbers of shape [{count}], one for each"
         )
     return time.detach().cpu().long().contiguous()

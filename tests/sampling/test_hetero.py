@@ -198,6 +198,16 @@ def test_all_neighbours_give_the_whole_graphs_outputs(name):
         torch.testing.assert_close(out[:count], expected[batch["paper"].n_id[:count]])
 
 
+@compiled
+def test_layers_sort_nothing(sorts):
+    data, model = library(), network("HeteroConv", library())
+    loader = NeighborLoader(data, [3, 2], "paper", batch_size=10)
+    sorts.clear()
+    for batch in loader:
+        model(batch.x_dict, batch.edge_index_dict).sum().backward()
+    assert sorts == []
+
+
 def test_all_neighbours_give_the_whole_graphs_record():
     data, model = library(), network("HeteroConv", library())
     with gat.record_attention(model) as expected:
@@ -250,6 +260,12 @@ def without(name: str) -> HeteroData:
 def test_data_and_fanouts_that_cannot_be_meant_are_refused(data, fanouts, kind, sentence):
     with pytest.raises(kind, match=sentence):
         NeighborSampler(data, fanouts)
+
+
+@pytest.mark.parametrize("nodes", [None, torch.arange(3)], ids=["none", "no type"])
+def test_input_nodes_without_a_type_are_refused(nodes):
+    with pytest.raises(ArgumentTypeError, match="of heterogeneous data expected a node type"):
+        NeighborLoader(library(), [2], nodes)
 
 
 def test_seeds_that_are_none_are_refused():

@@ -144,9 +144,23 @@ def test_times_that_are_not_there_are_asked_for():
         neighbourhood(NeighborSampler(papers(), [2], time_attr="edge_time"), [1])
     with pytest.raises(InputError, match="input_time is given, but no time_attr"):
         NeighborLoader(papers(), [2], input_time=torch.zeros(50).long())
+    with pytest.raises(InputError, match=r"input_time has shape \[9\]; expected \[50\], one for"):
+        NeighborLoader(papers(), [2], input_time=torch.zeros(9).long(), time_attr="time")
     sampler = NeighborSampler(papers(), [2], time_attr="time")
     with pytest.raises(InputError, match="expected whole numbers, one for each of the 1 input"):
         neighbourhood(sampler, [1], torch.tensor([0.5]))
+
+
+def test_times_of_some_types_are_theirs_alone():
+    data = library()
+    data["author"].time = torch.zeros(24).long()
+    with pytest.raises(
+        ArgumentTypeError, match=r"'time' of type 'author' is .* of shape \[24\]; exp"
+    ):
+        NeighborSampler(data, [2], time_attr="time")
+    data["author"].edge_time = torch.zeros(25).long()
+    with pytest.raises(InputError, match="which nodes of type 'author' and edges of type"):
+        NeighborSampler(data, [2], time_attr="edge_time")
 
 
 def test_arguments_are_pygs():
