@@ -178,24 +178,43 @@ class Plain(torch.nn.Module):
         return self.second(self.first(x, edge_index).relu(), edge_index)
 
 
+class Typed(torch.nn.Module):
+    """What PyG makes of `Plain`; gives the papers' outputs as `Network` does."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.inner = to_hetero(Plain().double(), data.metadata())
+        self.inner(data.x_dict, data.edge_index_dict)
+
+    def forward(self, x, edges):
+        return self.inner(x, edges)["paper"]
+
+
 def network(name, data):
     torch.manual_seed(0)
-    if name == "HeteroConv":
-        return Network().double()
-    model = to_hetero(Plain().double(), data.metadata())
-    model(data.x_dict, data.edge_index_dict)
-    return lambda x, edges: model(x, edges)["paper"]
+    return Network().double() if name == "HeteroConv" else Typed(data)
+
+
+def loss_of(out, y):
+    return torch.nn.functional.cross_entropy(out, y, reduction="sum")
 
 
 @pytest.mark.parametrize("name", ["HeteroConv", "to_hetero"])
-def test_all_neighbours_give_the_whole_graphs_outputs(name):
+def test_all_neighbours_give_the_whole_graphs_outputs_and_gradients(name):
     data = library()
     model = network(name, data)
     expected = model(data.x_dict, data.edge_index_dict)
-    for batch in NeighborLoader(data, [-1, -1], "paper", batch_size=13):
-        out = model(batch.x_dict, batch.edge_index_dict)
-        count = batch["paper"].batch_size
-        torch.testing.assert_close(out[:count], expected[batch["paper"].n_id[:count]])
+    parameters = list(model.parameters())
+    whole = torch.autograd.grad(loss_of(expected, data["paper"].y), parameters, allow_unused=True)
+    for batch in NeighborLoader(data, [-1, -1], "paper", batch_size=13, shuffle=True):
+        seeds = batch["paper"].batch_size
+        out = model(batch.x_dict, batch.edge_index_dict)[:seeds]
+        torch.testing.assert_close(out, expected[batch["paper"].n_id[:seeds]])
+        loss_of(out, batch["paper"].y[:seeds]).backward()
+    for parameter, grad in zip(parameters, whole, strict=True):
+        # A parameter of the last layer's authors has none.
+        got = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(got, torch.zeros_like(got) if grad is None else grad)
 
 
 @compiled

@@ -126,13 +126,13 @@ def test_forgotten_epochs_are_told_once():
     data = papers()
     loader = NodeLoader(data, NeighborSampler(data, [3, 2]), batch_size=8)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message="the neighbours of some nodes")
         first = passes(loader, 1)
         whole = NodeLoader(data, NeighborSampler(data, [-1]), batch_size=8)
         passes(whole, 2)
     with pytest.warns(UserWarning, match="call set_epoch of gat.sampling.NeighborSampler") as said:
         assert passes(loader, 2) == first * 2
-    assert len(said) == 1
+    assert sum("set_epoch" in str(warning.message) for warning in said) == 1
 
 
 def test_a_pickled_sampler_draws_the_same():
