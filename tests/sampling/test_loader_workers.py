@@ -22,6 +22,11 @@ def passes(loader, count=2):
     ]
 
 
+def end_workers(loader):
+    """Persistent ones, which wait for seconds if it is left to a collection of cycles."""
+    loader._iterator = None
+
+
 def loader_of(**options):
     options = {"batch_size": 8, "shuffle": True, "seed": 3} | options
     options = {"generator": torch.Generator().manual_seed(5)} | options
@@ -44,7 +49,9 @@ def test_workers_give_the_same_batches(options):
 
 def test_persistent_workers_give_the_same_batches():
     options = {"num_workers": 2, "persistent_workers": True, "shuffle": False}
-    assert passes(loader_of(**options), 3) == passes(loader_of(shuffle=False), 3)
+    loader = loader_of(**options)
+    assert passes(loader, 3) == passes(loader_of(shuffle=False), 3)
+    end_workers(loader)
 
 
 def test_workers_that_start_anew_give_the_same_batches():
@@ -62,6 +69,7 @@ def test_epochs_draw_different_neighbours(workers):
     assert loader.epoch == 2
     loader.set_epoch(0)
     assert passes(loader, 1) == [first]
+    end_workers(loader)
 
 
 def test_a_run_goes_on_at_its_epoch():
@@ -118,6 +126,7 @@ def test_pygs_node_loader_draws_the_epoch_it_is_told(workers):
     for epoch in range(2):
         sampler.set_epoch(epoch)
         told += passes(loader, 1)
+    end_workers(loader)
     assert told == passes(loader_of(shuffle=False))
 
 
