@@ -51,7 +51,7 @@ class NeighborLoader(NodeLoader):
       and the batches are the same with any number of workers, persistent or not.
     - Each pass is an epoch of its own, the first epoch 0. ``loader.epoch`` is the epoch of the next
       pass; save it, and `set_epoch` it to go on. Finish a pass, or give it up, before the next.
-    - Edges of weight 0 are never drawn, and a node with no others has no neighbours.
+    - Edges of weight 0 are not drawn, even where too few others are left; -1 takes them all.
     - An input node twice in a batch, without disjoint, is refused: they would be one node.
     - ``is_sorted`` is noticed rather than believed; ``directed=False`` means "induced".
 

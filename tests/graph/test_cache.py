@@ -170,3 +170,15 @@ def test_operator_of_compiled_code_refuses_what_32_bits_cannot_count(edge_index,
         torch.ops.gat.sorted_edges(
             edge_index, 31, 31, "source_to_target", False, False, "by_target", None
         )
+
+
+def test_a_graph_that_is_known_is_given_for_its_edge_index(edge_index):
+    known = Graph.from_edge_index(edge_index, 31)
+    remember(edge_index, known)
+    assert graph_of(edge_index, 31) is known
+    assert graph_of(edge_index, (31, 31), self_loops=True) is known.with_self_loops()
+    turned = graph_of(edge_index, 31, flow="target_to_source")
+    assert torch.equal(turned.edge_index, edge_index.flip(0))
+    assert graph_of(edge_index, 40).num_dst == 40
+    edge_index[0, 0] = (edge_index[0, 0] + 1) % 31
+    assert graph_of(edge_index, 31) is not known
