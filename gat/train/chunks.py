@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "chunks", "cost_of"]
 
 FLOAT = 4
-# A part of a graph, with and without self-loops: indices of four and eight bytes of each edge.
-EDGE_INDICES = 64
+# A part of a graph, as it is drawn, without and with self-loops: indices of each edge.
+EDGE_INDICES = 40
 NODE_INDICES = 32
 
 
@@ -41,10 +41,10 @@ def cost_of(stage: "Stage", width: int, edge_dim: int, num_nodes: int) -> Cost:
     layer = stage.layer
     conv: Any = getattr(layer, "conv", layer)
     projected = conv.heads * conv.out_channels
-    # Gathered, projected, scaled, scored.
-    source = width + 2 * projected + conv.heads
-    # The sum, and what residual, normalisation and activation make of it.
-    target = 2 * projected + 4 * stage.width
+    # Gathered, projected, maybe scaled, scored.
+    source = width + projected * (2 if conv.symmetric_norm else 1) + conv.heads
+    # Its query, the sum, and what residual, normalisation and activation make of it.
+    target = 2 * projected + 3 * stage.width
     edge = conv.heads
     if edge_dim:
         entering = conv.edge_dim or edge_dim
