@@ -31,16 +31,19 @@ SPARSE_BELOW = 0.1
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one part. rows: int64 [R], or None for all nodes; y: their labels."""
+    """The rows of one part. rows: int64 [R], or None for all nodes; y: their labels; weight:
+    float32 [R], what each counts in the training loss, their mean without."""
 
     rows: Tensor | None
     y: Tensor
+    weight: Tensor | None = None
 
     def select(self, outputs: Tensor) -> Tensor:
         return outputs if self.rows is None else outputs[self.rows]
 
     def to(self, device: torch.device) -> "Part":
-        return Part(_sent(self.rows, device), self.y.to(device, non_blocking=True))
+        y = self.y.to(device, non_blocking=True)
+        return Part(_sent(self.rows, device), y, _sent(self.weight, device))
 
 
 @dataclass(frozen=True)

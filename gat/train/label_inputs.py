@@ -100,7 +100,8 @@ def hide_labels(batch: "Batch", rate: float, seed: int) -> "Batch":
         given = given.index_fill(0, rows, False)
         targets = torch.ones_like(targets)
     if not bool(targets.all()):
-        part = replace(part, rows=rows[targets], y=part.y[targets])
+        weight = None if part.weight is None else part.weight[targets]
+        part = replace(part, rows=rows[targets], y=part.y[targets], weight=weight)
     return replace(
         batch,
         x=batch.labels.only(batch.x, given),

@@ -24,25 +24,33 @@ EPSILON = 1 - math.log(2)
 
 
 def loss(
-    logits: Tensor, y: Tensor, label_smoothing: float = 0.0, name: LossName = "cross-entropy"
+    logits: Tensor,
+    y: Tensor,
+    label_smoothing: float = 0.0,
+    name: LossName = "cross-entropy",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Mean cross entropy (y of class numbers) or binary cross entropy per label (y of 0 and 1).
 
     Always computed in float32 at least. Smoothing moves targets towards the uniform distribution:
     1/K per class, 1/2 per label. "log-eps" replaces each node's (each label's) cross entropy z by
     log(eps + z) - log(eps), eps = 1 - log 2, before the mean: the robust loss of Wang et al. 2021
-    (arXiv 2103.13355), under which badly wrong nodes pull less. Returns a scalar tensor, NaN where
-    nothing is labelled.
+    (arXiv 2103.13355), under which badly wrong nodes pull less. weight: [R]; the sum of the rows'
+    losses, each times its weight, then takes the place of their mean. Returns a scalar tensor, NaN
+    where nothing is labelled.
     """
     logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-    if name == "log-eps":
-        each, known = _cross_entropies(logits, y, label_smoothing)
-        robust = torch.log1p(each / EPSILON)
-        return torch.where(known, robust, 0.0).sum() / known.sum()
-    if y.dim() == 1:
+    if name == "cross-entropy" and y.dim() == 1 and weight is None:
         return F.cross_entropy(logits, y, ignore_index=-1, label_smoothing=label_smoothing)
     each, known = _cross_entropies(logits, y, label_smoothing)
-    return torch.where(known, each, 0.0).sum() / known.sum()
+    if name == "log-eps":
+        each = torch.log1p(each / EPSILON)
+    each = torch.where(known, each, 0.0)
+    if weight is None:
+        return each.sum() / known.sum()
+    if y.dim() == 2:
+        each = each.sum(dim=1) / known.sum(dim=1).clamp(min=1)
+    return (weight * each).sum()
 
 
 def _cross_entropies(logits: Tensor, y: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:

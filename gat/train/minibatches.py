@@ -149,7 +149,13 @@ class _Subgraphs:
         found = self.subgraphs.sample(epoch, step)
         place = self.place[found.nodes]
         rows = (place >= 0).nonzero().squeeze(1)
-        part = Part(rows, gather(self.y, place[rows], pin=True)) if rows.numel() else None
+        part = None
+        if rows.numel():
+            weight = None
+            if found.node_weight is not None:
+                # Those are of the mean over all nodes; the loss is one over the training nodes.
+                weight = found.node_weight[rows] * (self.place.numel() / self.y.size(0))
+            part = Part(rows, gather(self.y, place[rows], pin=True), weight)
         return _rows(self.whole, found.nodes, found.graph, found, part)
 
 
@@ -158,8 +164,14 @@ def _subgraphs(graph: Graph, sampling: SamplingConfig, seed: int) -> Any:
         return RandomNodes(graph, sampling.num_parts, seed=seed)
     if sampling.name == "cluster":
         return Clusters(graph, sampling.num_parts, sampling.clusters_per_batch, seed=seed)
-    steps = sampling.steps
-    return RandomWalks(graph, sampling.roots, sampling.walk_length, steps, seed=seed)
+    return RandomWalks(
+        graph,
+        sampling.roots,
+        sampling.walk_length,
+        sampling.steps,
+        seed=seed,
+        coverage=sampling.coverage,
+    )
 
 
 def _rows(whole: Batch, nodes: Tensor, edges: Any, found: Any, part: Part | None) -> Batch:

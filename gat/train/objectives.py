@@ -36,7 +36,8 @@ class Objective:
 
     def __call__(self, outputs: Tensor, batch: Batch) -> Tensor:
         part = batch.parts["train"]
-        loss = metrics.loss(part.select(outputs), part.y, self.label_smoothing, self.loss)
+        logits = part.select(outputs)
+        loss = metrics.loss(logits, part.y, self.label_smoothing, self.loss, part.weight)
         if batch.teacher is None:
             return loss
         # The rows of output are the first ones of x, where they are not all.

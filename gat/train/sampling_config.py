@@ -19,7 +19,7 @@ KEYS = {
     "auto": NEIGHBOR,
     "random-node": {"num_parts"},
     "cluster": {"num_parts", "clusters_per_batch"},
-    "random-walk": {"roots", "walk_length", "steps"},
+    "random-walk": {"roots", "walk_length", "steps", "coverage"},
 }
 COMMON = {"prefetch", "evaluation", "inference_batch_size", "inference_memory"}
 
@@ -46,6 +46,9 @@ class SamplingConfig(Section):
     roots: Count = 1000
     walk_length: Count = 4
     steps: Count = 10
+    # If not 0: a node's loss counts the less the more often walks meet it, which is counted before
+    # training until each has been met so many times on average.
+    coverage: CountOrZero = 0
     # Batches made ahead in the background (0: none).
     prefetch: CountOrZero = 2
     # Scoring computes all nodes with all their neighbours, layer by layer in bounded memory, or all

@@ -86,3 +86,20 @@ def test_label_smoothing_of_labels() -> None:
 
 def test_loss_of_bfloat16_logits_is_float32() -> None:
     assert metrics.loss(torch.randn(4, 2).bfloat16(), torch.zeros(4).long()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["cross-entropy", "log-eps"])
+@pytest.mark.parametrize("labels", ["classes", "several"])
+def test_weighted_loss_is_the_weighted_sum_of_the_rows_own(
+    name: metrics.LossName, labels: str
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 3, generator=generator)
+    y = torch.tensor([0, 2, 1, 1, 0, 2])
+    if labels == "several":
+        y = torch.rand(6, 3, generator=generator).round()
+        y[2, 1] = torch.nan
+    weight = torch.rand(6, generator=generator)
+    rows = [metrics.loss(logits[k : k + 1], y[k : k + 1], name=name) for k in range(6)]
+    expected = (weight * torch.stack(rows)).sum()
+    torch.testing.assert_close(metrics.loss(logits, y, name=name, weight=weight), expected)

@@ -18,6 +18,7 @@ from gat.train import TrainConfig
 from gat.train.batches import Batch, make_batches
 from gat.train.metrics import loss
 from gat.train.minibatches import Minibatches, whole_graphs
+from gat.train.objectives import Objective
 from gat.train.session import build_model
 from gat.train.step import forward
 
@@ -200,6 +201,22 @@ def test_symmetric_norm_counts_the_whole_graphs_edges(config: TrainConfig, toy: 
         found = graph.with_self_loops()
         assert torch.equal(found.out_degree, looped.out_degree[batch.nodes[: graph.num_src]])
         assert torch.equal(found.in_degree, looped.in_degree[batch.nodes[: graph.num_dst]])
+
+
+def test_walks_that_were_counted_weight_the_loss(config: TrainConfig, toy: NodeTask) -> None:
+    """Over many subgraphs the weighted losses have the mean of the training nodes' as theirs."""
+    walks = {"name": "random-walk", "roots": 4, "walk_length": 2, "steps": 400, "coverage": 150}
+    config = TrainConfig(**{**config.to_dict(), "sampling": walks})
+    minibatches = Minibatches(whole_graphs(toy, config), config, CPU)
+    logits = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    part = minibatches.whole.parts["train"]
+    expected = loss(part.select(logits), part.y)
+    total = 0.0
+    for batch in minibatches.epoch(0):
+        if "train" in batch.parts:
+            assert batch.nodes is not None
+            total += float(Objective()(logits[batch.nodes], batch))
+    assert total / 400 == pytest.approx(float(expected), rel=0.1)
 
 
 def test_auto_must_have_been_settled(config: TrainConfig, toy: NodeTask) -> None:

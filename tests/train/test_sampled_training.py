@@ -28,6 +28,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "neighbor": {"name": "neighbor", "batch_size": 5, "num_neighbors": [3, 2]},
     "random-node": {"name": "random-node", "num_parts": 3},
     "random-walk": {"name": "random-walk", "roots": 6, "walk_length": 2, "steps": 3},
+    "weighted walks": {"name": "random-walk", "roots": 6, "steps": 3, "coverage": 20},
     "cluster": {"name": "cluster", "num_parts": 6, "clusters_per_batch": 2},
 }
 
