@@ -59,7 +59,8 @@ class Minibatches:
         self.degrees = None
         if config.model.symmetric_norm:
             self.degrees = WholeDegrees.of(self.whole.edges, self.self_loops)
-        self.cutter = _cutter(self.whole, config)
+        # A copy to a GPU goes on in the background only from pinned memory.
+        self.cutter = _cutter(self.whole, config, pin=device.type == "cuda")
 
     def __len__(self) -> int:
         """Steps in an epoch."""
@@ -94,26 +95,27 @@ class _Cutter(Protocol):
         ...
 
 
-def _cutter(whole: Batch, config: TrainConfig) -> _Cutter:
+def _cutter(whole: Batch, config: TrainConfig, pin: bool) -> _Cutter:
     name = config.sampling.name
     if name == "neighbor":
         fanouts = config.sampling.fanouts(config.model.num_layers)
-        return _Neighborhoods(whole, config.sampling, fanouts, config.seed)
+        return _Neighborhoods(whole, config.sampling, fanouts, config.seed, pin)
     if name == "auto":
         raise ConfigError(
             'sampling.name = "auto" is settled by the memory budget before training begins; name '
             '"neighbor" or "none"'
         )
-    return _Subgraphs(whole, _subgraphs(whole.edges, config.sampling, config.seed))
+    return _Subgraphs(whole, _subgraphs(whole.edges, config.sampling, config.seed), pin)
 
 
 class _Neighborhoods:
     """Training nodes, a batch at a time in the epoch's order, with sampled neighbours."""
 
     def __init__(
-        self, whole: Batch, sampling: SamplingConfig, fanouts: list[int], seed: int
+        self, whole: Batch, sampling: SamplingConfig, fanouts: list[int], seed: int, pin: bool
     ) -> None:
-        self.whole, self.seed, self.size = whole, seed, sampling.batch_size
+        self.whole, self.pin = whole, pin
+        self.seed, self.size = seed, sampling.batch_size
         self.sampler = Sampler(whole.edges, fanouts, replace=sampling.replace, seed=seed)
         self.nodes, self.y = _training(whole)
         self._order: tuple[int, Tensor] | None = None
@@ -124,8 +126,8 @@ class _Neighborhoods:
     def cut(self, epoch: int, step: int) -> Batch:
         chosen = self._shuffled(epoch)[step * self.size : (step + 1) * self.size]
         sample = self.sampler.sample(self.nodes[chosen], epoch)
-        part = Part(None, gather(self.y, chosen, pin=True))
-        return _rows(self.whole, sample.nodes, sample.graphs, sample, part)
+        part = Part(None, gather(self.y, chosen, self.pin))
+        return _rows(self.whole, sample.graphs, sample, part, self.pin)
 
     def _shuffled(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:
@@ -136,8 +138,8 @@ class _Neighborhoods:
 class _Subgraphs:
     """Nodes of the graph with the edges between them; the training nodes are among them."""
 
-    def __init__(self, whole: Batch, subgraphs: Any) -> None:
-        self.whole, self.subgraphs = whole, subgraphs
+    def __init__(self, whole: Batch, subgraphs: Any, pin: bool) -> None:
+        self.whole, self.subgraphs, self.pin = whole, subgraphs, pin
         nodes, self.y = _training(whole)
         self.place = torch.full((whole.num_nodes,), -1)
         self.place[nodes] = torch.arange(nodes.numel())
@@ -155,8 +157,8 @@ class _Subgraphs:
             if found.node_weight is not None:
                 # Those are of the mean over all nodes; the loss is one over the training nodes.
                 weight = found.node_weight[rows] * (self.place.numel() / self.y.size(0))
-            part = Part(rows, gather(self.y, place[rows], pin=True), weight)
-        return _rows(self.whole, found.nodes, found.graph, found, part)
+            part = Part(rows, gather(self.y, place[rows], self.pin), weight)
+        return _rows(self.whole, found.graph, found, part, self.pin)
 
 
 def _subgraphs(graph: Graph, sampling: SamplingConfig, seed: int) -> Any:
@@ -174,17 +176,18 @@ def _subgraphs(graph: Graph, sampling: SamplingConfig, seed: int) -> Any:
     )
 
 
-def _rows(whole: Batch, nodes: Tensor, edges: Any, found: Any, part: Part | None) -> Batch:
-    """A batch of these nodes and edges; found.edges: the caller's numbers of the edges."""
+def _rows(whole: Batch, edges: Any, found: Any, part: Part | None, pin: bool) -> Batch:
+    """A batch; found.nodes, found.edges: whose rows of features it has, by the caller's numbers."""
     assert whole.inference is not None
     scaled = whole.inference.normalize != "none"
-    x = gather(whole.x, nodes, pin=not scaled)
+    x = gather(whole.x, found.nodes, pin and not scaled)
     if scaled:
         x = whole.inference.rows(x)
+        x = x.pin_memory() if pin else x
     edge_attr = whole.edge_attr
     if edge_attr is not None:
-        edge_attr = gather(edge_attr, found.edges, pin=True)
-    return Batch(x, edges, {} if part is None else {"train": part}, edge_attr, nodes)
+        edge_attr = gather(edge_attr, found.edges, pin)
+    return Batch(x, edges, {} if part is None else {"train": part}, edge_attr, found.nodes)
 
 
 def _training(whole: Batch) -> tuple[Tensor, Tensor]:
