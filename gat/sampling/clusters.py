@@ -17,7 +17,8 @@ from gat.errors import IndexRangeError, InputError, MissingDependencyError
 from gat.graph import Graph
 from gat.sampling.draws import hop_key
 from gat.sampling.hops import Tables
-from gat.sampling.subgraphs import Subgraph, check_step, check_whole, induced, shuffled
+from gat.sampling.neighbors import check_whole
+from gat.sampling.subgraphs import Subgraph, check_step, induced, shuffled
 
 if TYPE_CHECKING:
     from scipy import sparse

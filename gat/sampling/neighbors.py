@@ -11,7 +11,7 @@ from gat.sampling.grow import Relation, grow, starting
 from gat.sampling.hops import Rule, Tables
 from gat.sampling.sample import Sample
 
-__all__ = ["Sampler", "check_fanouts", "check_nodes"]
+__all__ = ["Sampler", "check_fanouts", "check_nodes", "check_whole"]
 
 
 class Sampler:
@@ -37,16 +37,7 @@ class Sampler:
         weight: Tensor | None = None,
         seed: int = 0,
     ) -> None:
-        if graph.num_loops:
-            raise InputError(
-                "the graph has self-loops that were added; sample from the graph without, since "
-                "layers add them to what is sampled"
-            )
-        if graph.num_src != graph.num_dst:
-            raise InputError(
-                f"the graph has {graph.num_src} sources and {graph.num_dst} targets; hops from "
-                "node to node need one set of nodes. For bipartite graphs use a HeteroData"
-            )
+        check_whole(graph)
         self.graph, self.seed = graph, int(seed)
         self.num_neighbors = check_fanouts(num_neighbors)
         self.rule = Rule(0, replace, sorted_weights(graph, weight))
@@ -71,6 +62,20 @@ class Sampler:
             numbers=edges.number,
             num_nodes=grown.num_nodes[None],
             num_edges=[hop.edge.numel() for hop in hops],
+        )
+
+
+def check_whole(graph: Graph) -> None:
+    """Refuse a graph that parts of cannot be meant of, InputError."""
+    if graph.num_loops:
+        raise InputError(
+            "the graph has self-loops that were added; sample from the graph without, since "
+            "layers add them to what is sampled"
+        )
+    if graph.num_src != graph.num_dst:
+        raise InputError(
+            f"the graph has {graph.num_src} sources and {graph.num_dst} targets; sampling goes "
+            "from node to node, so it needs one set of nodes. For several use a HeteroData"
         )
 
 

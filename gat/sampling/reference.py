@@ -58,7 +58,7 @@ def _choose(
     edges: CompactEdges, rule: Rule, allowed: list[int], begin: int, state: int
 ) -> list[int]:
     count, n = rule.fanout, len(allowed)
-    if count < 0 or (not rule.replace and n <= count):
+    if count < 0 or (n <= count and (rule.last or not rule.replace)):
         return allowed
     if n == 0 or count == 0:
         return []

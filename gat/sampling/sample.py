@@ -24,7 +24,6 @@ class Sample:
     positions  [e]: the edges' sorted numbers in the whole graph; numbers [E] or None: which of the
                caller's edges those are
     num_nodes  L + 1 numbers: nodes found in each hop, the seeds first; num_edges: L numbers
-    trees      int64 [n]: of which seed's tree each node is, where each seed has one to itself
     """
 
     nodes: Tensor
@@ -34,7 +33,6 @@ class Sample:
     numbers: Tensor | None
     num_nodes: list[int]
     num_edges: list[int]
-    trees: Tensor | None = None
 
     @property
     def num_seeds(self) -> int:

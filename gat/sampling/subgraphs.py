@@ -14,11 +14,12 @@ from gat.errors import IndexRangeError, InputError
 from gat.graph import CompactEdges, Graph
 from gat.ops.dropout import numbers
 from gat.sampling.draws import hop_key
-from gat.sampling.hops import Known, Rule, Tables, expand
-from gat.sampling.neighbors import check_nodes
+from gat.sampling.grow import starting
+from gat.sampling.hops import Rule, Tables, expand
+from gat.sampling.neighbors import check_nodes, check_whole
 from gat.sampling.structure import SampledGraph
 
-__all__ = ["RandomNodes", "Subgraph", "check_step", "check_whole", "induced", "shuffled", "stream"]
+__all__ = ["RandomNodes", "Subgraph", "check_step", "induced", "shuffled", "stream"]
 
 
 @dataclass(eq=False)
@@ -50,19 +51,8 @@ def induced(graph: Graph, nodes: Tensor, tables: Tables | None = None) -> Subgra
     """
     nodes, edges = check_nodes(nodes, graph.num_dst), graph.by_target
     tables = Tables(graph.num_src) if tables is None else tables
-    known = Known([nodes], table=tables.take())
-    try:
-        double = known.enter()
-        if double >= 0:
-            raise InputError(
-                f"nodes: {int(nodes[double])} is there twice, the second time in place {double}; "
-                "pass each node once"
-            )
-        ends, source, position = expand(edges, nodes, known, Rule(-1), key=0)
-    finally:
-        known.leave()
-        assert known.table is not None
-        tables.put_back(known.table)
+    with starting({None: nodes}, {None: tables}) as known:
+        ends, source, position = expand(edges, nodes, known[None], Rule(-1), key=0)
     # Sources found on the way were numbered after the nodes themselves.
     kept = (source < nodes.numel()).nonzero().squeeze(1)
     rowptr = torch.searchsorted(kept, ends).int()
@@ -117,20 +107,6 @@ def stream(key: int, start: int, count: int) -> Tensor:
 def shuffled(key: int, count: int) -> Tensor:
     """The numbers below ``count`` in an order drawn from the key's stream."""
     return stream(key, 0, count).argsort(stable=True)
-
-
-def check_whole(graph: Graph) -> None:
-    """Refuse a graph that subgraphs of nodes cannot be meant of, InputError."""
-    if graph.num_loops:
-        raise InputError(
-            "the graph has self-loops that were added; sample from the graph without, since "
-            "layers add them to what is sampled"
-        )
-    if graph.num_src != graph.num_dst:
-        raise InputError(
-            f"the graph has {graph.num_src} sources and {graph.num_dst} targets; a subgraph of "
-            "some nodes needs one set of nodes"
-        )
 
 
 def check_step(step: int, steps: int) -> None:

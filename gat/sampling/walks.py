@@ -11,7 +11,8 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.sampling.draws import hop_key
 from gat.sampling.hops import Tables
-from gat.sampling.subgraphs import Subgraph, check_step, check_whole, induced, stream
+from gat.sampling.neighbors import check_whole
+from gat.sampling.subgraphs import Subgraph, check_step, induced, stream
 
 __all__ = ["RandomWalks"]
 

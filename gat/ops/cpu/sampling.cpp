@@ -162,7 +162,7 @@ class Picker {
       allowed_.push_back(k);
     }
     const int64_t left = allowed_.size(), fanout = hop_.fanout;
-    if (fanout < 0 || (!hop_.replace && left <= fanout)) {
+    if (fanout < 0 || (left <= fanout && (hop_.last || !hop_.replace))) {
       for (int64_t k = 0; k < left; ++k) to[k] = T(allowed_[k]);
       return left;
     }
