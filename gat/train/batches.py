@@ -20,7 +20,16 @@ from gat.train.label_inputs import GivenLabels, with_labels
 from gat.train.layerwise import Inference
 from gat.train.tricks_config import LabelsConfig
 
-__all__ = ["PARTS", "Batch", "Part", "join", "make_batches", "shuffled", "training_order"]
+__all__ = [
+    "PARTS",
+    "Batch",
+    "Part",
+    "check_split",
+    "join",
+    "make_batches",
+    "shuffled",
+    "training_order",
+]
 
 PARTS = ("train", "val", "test")
 
@@ -114,11 +123,7 @@ def make_batches(
 
     Raises InputError for a split that does not exist.
     """
-    if config.split >= task.num_splits:
-        raise InputError(
-            f"{task.name}: data.split must be below {task.num_splits}, the number of its splits; "
-            f"got {config.split}"
-        )
+    check_split(task, config.split)
     batches = [_batch(graph, config, device) for graph in task.graphs]
     if labels is not None and labels.inputs:
         many = task.multilabel
@@ -133,6 +138,15 @@ def make_batches(
     if config.features == "dense" or task.inductive or not multiplied:
         return batches
     return [replace(batch, x=_maybe_sparse(batch.x, config.features)) for batch in batches]
+
+
+def check_split(task: NodeTask, split: int) -> None:
+    """Raises InputError for a split that does not exist."""
+    if split >= task.num_splits:
+        raise InputError(
+            f"{task.name}: data.split must be below {task.num_splits}, the number of its splits; "
+            f"got {split}"
+        )
 
 
 def _maybe_sparse(x: Tensor, features: str) -> Tensor:

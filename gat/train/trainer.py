@@ -13,6 +13,7 @@ from torch import Tensor
 from gat.data import NodeTask
 from gat.errors import BackendError, ConfigError, InputError
 from gat.train import checkpoint, generators
+from gat.train.batches import check_split
 from gat.train.budget import choose
 from gat.train.config import DataConfig, TrainConfig
 from gat.train.config_files import dump_toml, load_config
@@ -72,7 +73,9 @@ def trained(
 ) -> tuple[RunResult, Session]:
     """The result of `train`, and the session with the weights that were kept."""
     if task is not None and not (resume and config is None):
-        config = (config or TrainConfig()).updated(**{"data.name": task.name})
+        # A replica has another name than its card, by which it is read again.
+        name = task.name if task.card is None else task.card.name
+        config = (config or TrainConfig()).updated(**{"data.name": name})
     with ExitStack() as stack:
         folder = saved = None
         if run_dir is not None:
@@ -87,8 +90,8 @@ def trained(
         device = _device(config.device)
         _check_model(config)
         task = _checked(task or load_task(config.data), config.data)
-        config = choose(config, task, str(device)).config
         _check_task(config, task)
+        config = choose(config, task, str(device)).config
         teacher = _taught(config, task, folder, on_epoch)
         stack.enter_context(generators.borrowed())
         session = Session(config, task, device, teacher)
@@ -225,6 +228,7 @@ def _check_model(config: TrainConfig) -> None:
 
 
 def _check_task(config: TrainConfig, task: NodeTask) -> None:
+    check_split(task, config.data.split)
     if config.correct_and_smooth.enabled and task.inductive:
         raise InputError(
             f"correct_and_smooth spreads training labels over the graph they are in; {task.name} "

@@ -285,11 +285,14 @@ def test_auto_without_a_budget_is_held_to_what_is_free(task, monkeypatch):
     assert choose(config, task).config.sampling.name == "neighbor"
 
 
-def test_settings_for_batches_are_used_where_a_full_batch_does_not_fit(task):
-    config = TrainConfig().updated(**{"sampling.batch_size": 4, "sampling.num_neighbors": [2, 2]})
-    choice = choose(config.updated(memory_budget=_tight(config, task)), task)
+def test_auto_takes_the_settings_of_its_batches_where_a_full_batch_does_not_fit(task):
+    sampling = {"name": "auto", "batch_size": 4, "num_neighbors": [2, 2]}
+    config = TrainConfig(sampling=sampling)
+    choice = choose(config.updated(memory_budget=_tight(TrainConfig(), task)), task)
     assert choice.config.sampling.name == "neighbor"
     assert choice.config.sampling.batch_size == 4
+    roomy = choose(config.updated(memory_budget="64GiB"), task)
+    assert roomy.config.sampling == TrainConfig().sampling
 
 
 def test_batches_that_do_not_fit_are_refused_too(task):
