@@ -20,6 +20,7 @@ from gat.errors import WrongResultError
 from gat.graph import Graph
 
 __all__ = [
+    "NUDGES",
     "ErrorBound",
     "Results",
     "all_errors",
@@ -27,6 +28,7 @@ __all__ = [
     "compare",
     "errors",
     "errors_of",
+    "nudged",
     "refuse_wrong",
     "truth",
 ]
@@ -37,6 +39,10 @@ BLOCK = 1 << 25
 SLACK = 10.0
 # ... and never less than some roundings of float32.
 LEAST = 1e-6
+# Behind a projection, rounding puts some of the millions of scores on the other side of the kink of
+# LeakyReLU or ReLU, which moves a gradient far more than rounding does elsewhere, and hardly in any
+# two runs the same. So many more float32 runs, of features nudged, tell how far.
+NUDGES = 4
 
 Results = dict[str, Tensor]
 
@@ -88,6 +94,12 @@ def all_errors(
                 raise
             absent[name] = "did not fit in memory"
     return found, absent
+
+
+def nudged(x: Tensor, seed: int) -> Tensor:
+    """x but for one or two roundings."""
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+    return x.detach() * (1 + torch.finfo(x.dtype).eps * noise)
 
 
 def compare(

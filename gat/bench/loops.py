@@ -1,7 +1,7 @@
 """The loops whose epochs are measured: `gat train` itself, and the plain one over PyG's layers."""
 
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,9 @@ from gat.train import ModelConfig
 from gat.train.session import Session
 from gat.train.step import forward
 
-__all__ = ["Loop", "PlainLoop", "PlainNet", "layers", "loop"]
+__all__ = ["Loop", "OurLoop", "PlainLoop", "PlainNet", "layers", "loop", "with_weights"]
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class PlainNet(nn.Module):
@@ -73,7 +75,7 @@ class PlainLoop:
         self.train_mask = graph.train_mask[:, config.data.split]
         self.val_mask = graph.val_mask[:, config.data.split]
         net = PlainNet(conv, task.num_features, task.num_classes, config.model)
-        self.model = _with_weights(net, session.model).to(dtype)
+        self.model = with_weights(net, session.model).to(dtype)
         settings = config.optimizer
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
@@ -108,7 +110,7 @@ class PlainLoop:
 Loop = OurLoop | PlainLoop
 
 
-def _with_weights(net: PlainNet, model: nn.Module) -> PlainNet:
+def with_weights(net: Net, model: nn.Module) -> Net:
     """``net`` with the weights of ``model``, whose layers are the same in the same order."""
     with torch.no_grad():
         for mine, theirs in zip(net.parameters(), model.parameters(), strict=True):

@@ -36,10 +36,11 @@ SHORTEST = 0.05
 
 
 class Sampler:
-    """Samples of a run; the first call warms up before."""
+    """Samples of a run; the first call warms up before, unless it is told how many ``loops`` make
+    a sample."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.loops = run, 0
+    def __init__(self, run: Run, loops: int = 0) -> None:
+        self.run, self.loops = run, loops
 
     def __call__(self, count: int) -> list[Parts]:
         """``count`` samples: mean seconds of each part, and "together", which also counts letting

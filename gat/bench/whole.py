@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gat.bench import check as correctness
 from gat.bench import graphs, timing, turns
 from gat.bench.case import Plan
-from gat.bench.check import ErrorBound, Results
+from gat.bench.check import NUDGES, ErrorBound, Results
 from gat.bench.memory import peak_over
 from gat.bench.peers import check_names
 from gat.bench.record import Record
@@ -26,11 +26,6 @@ from gat.machine import resident
 from gat.ops import use_backend
 
 __all__ = ["Given", "Kind", "Whole", "drawn"]
-
-# Behind a projection, rounding puts some of the millions of scores on the other side of the kink of
-# LeakyReLU or ReLU, which moves a gradient far more than rounding does elsewhere, and hardly in any
-# two runs the same. So many more float32 runs, of features nudged, tell how far.
-NUDGES = 4
 
 
 class Given(NamedTuple):
@@ -48,8 +43,7 @@ class Given(NamedTuple):
 
     def nudged(self, seed: int) -> "Given":
         """The same but for one or two roundings of the features."""
-        noise = torch.randn(self.x.shape, generator=torch.Generator().manual_seed(seed))
-        x = self.x.detach() * (1 + torch.finfo(self.x.dtype).eps * noise)
+        x = correctness.nudged(self.x, seed)
         return self._replace(x=x.requires_grad_(self.x.requires_grad))
 
 
