@@ -10,11 +10,14 @@ __all__ = [
     "AddedMemory",
     "Aim",
     "Faster",
+    "Finishes",
     "Floor",
     "Growth",
     "LessMemory",
     "Memory",
     "Rate",
+    "Slower",
+    "Total",
     "Within",
 ]
 
@@ -200,6 +203,7 @@ class Within:
     def __str__(self) -> str:
         bound = f"{1e3 * self.seconds:g} ms" if self.seconds < 1 else f"{self.seconds:g} s"
         who = {"node": "a node drawn", "hub": "the largest hub", "all": "all nodes"}
+        who |= {"later": "a later load"}
         return f"{who.get(self.peer, self.peer)} under {bound}"
 
 
@@ -226,4 +230,81 @@ class Rate:
         return f"at least {self.least / 1e6:g} million edges a second"
 
 
-Aim = Rate | Faster | Floor | Memory | LessMemory | Growth | Added | AddedMemory | Within
+@dataclass(frozen=True)
+class Slower:
+    """How many times longer a peer of ours takes than another."""
+
+    most: float
+    than: str
+    peer: str = "gat"
+    malloc: str = "default"
+
+    def measured(self, record: Record) -> float | None:
+        return record.cases[0].times_faster(self.than, self.peer, self.malloc)
+
+    def met(self, value: float) -> bool:
+        return value <= self.most
+
+    def shown(self, value: float) -> str:
+        return f"{value:.2f} times"
+
+    def __str__(self) -> str:
+        return f"at most {self.most:g} times {NAMES.get(self.than, self.than)}'s time"
+
+
+@dataclass(frozen=True)
+class Total:
+    """The most that the process of a peer of ours held, GiB."""
+
+    most: float
+    peer: str = "gat"
+
+    def measured(self, record: Record) -> float | None:
+        held = record.cases[0].held(self.peer)
+        return None if held is None or held.total is None else held.total / 2**30
+
+    def met(self, value: float) -> bool:
+        return value <= self.most
+
+    def shown(self, value: float) -> str:
+        return f"{value:.1f} GiB"
+
+    def __str__(self) -> str:
+        return f"fits into {self.most:g} GiB"
+
+
+@dataclass(frozen=True)
+class Finishes:
+    """That a peer of ours comes to an end, in however many seconds."""
+
+    peer: str = "gat"
+    malloc: str = "default"
+
+    def measured(self, record: Record) -> float | None:
+        figure = record.cases[0].figure(self.peer, self.malloc)
+        return None if figure is None else figure.seconds()
+
+    def met(self, value: float) -> bool:
+        return True
+
+    def shown(self, value: float) -> str:
+        return f"{value / 60:.1f} min" if value >= 60 else f"{value:.1f} s"
+
+    def __str__(self) -> str:
+        return "finishes"
+
+
+Aim = (
+    Rate
+    | Faster
+    | Floor
+    | Memory
+    | LessMemory
+    | Growth
+    | Added
+    | AddedMemory
+    | Within
+    | Slower
+    | Total
+    | Finishes
+)

@@ -15,10 +15,12 @@ __all__ = ["Peak", "hold_to", "peak_over"]
 
 class Peak(NamedTuple):
     """Bytes above what was held before. ``exact`` False: the system tells only the peak of the
-    process's whole life, so this is an upper bound."""
+    process's whole life, so this is an upper bound. total: the most that the process ever held, the
+    parts of mapped files that it has read included."""
 
     bytes: int
     exact: bool
+    total: int
 
 
 def hold_to(size: int) -> None:
@@ -42,12 +44,13 @@ def peak_over(run: Callable[[], object]) -> Peak:
     # Memory freed but not given back would hide as much of what `run` takes.
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+    earlier = _peak()
     exact = _reset_peak()
     before = resident()
     result = run()
     peak = _peak()
     del result
-    return Peak(max(0, peak - before), exact)
+    return Peak(max(0, peak - before), exact, max(peak, earlier))
 
 
 def _reset_peak() -> bool:

@@ -47,12 +47,14 @@ class Figure(_Part):
 
 
 class Held(_Part):
-    """Peak memory of one run over its inputs; see `memory.Peak`."""
+    """Peak memory of one run over its inputs, and of its whole process where that counts; see
+    `memory.Peak`."""
 
     peer: str
     bytes: int
     inputs: int
     exact: bool
+    total: int | None = None
 
 
 class Bandwidth(_Part):

@@ -94,6 +94,7 @@ def figure_rows(case: Case) -> tuple[list[str], list[list[str]]]:
     baseline = case.figures[0].peer if case.figures else ""
     header = ["peer", "malloc", *(f"{part} ms" for part in parts)]
     header += [f"times {NAMES.get(baseline, baseline)}", "times the floor", "GiB over the inputs"]
+    header += ["GiB of the process"]
     rows = [_figure_row(case, figure, parts, baseline) for figure in case.figures]
     kept = [n for n in range(len(header)) if any(row[n] for row in rows)]
     return [header[n] for n in kept], [[row[n] for n in kept] for row in rows]
@@ -110,6 +111,7 @@ def _figure_row(case: Case, figure: Figure, parts: list[str], baseline: str) -> 
         "" if times is None or len(case.figures) == 1 else f"{times:.2f}",
         "" if floor is None else f"{floor:.2f}",
         "" if held is None else ("" if held.exact else "≤ ") + f"{held.bytes / 2**30:.3g}",
+        "" if held is None or held.total is None else f"{held.total / 2**30:.3g}",
     ]
 
 

@@ -19,15 +19,15 @@ ROUNDS = 3
 
 
 def take(
-    kind: str, what: dict[str, Any], names: list[str], repeats: int
+    kind: str, what: dict[str, Any], names: list[str], repeats: int, rounds: int = ROUNDS
 ) -> dict[str, dict[str, list[float]]]:
     """Seconds of each peer that fits, as `timing.take_turns` returns them.
 
     A turn is the function ``samples`` of module ``kind``: its arguments are those of ``what``, the
-    peer's ``name`` and the ``count`` of samples to take.
+    peer's ``name`` and the ``count`` of samples to take. rounds: turns of each peer.
     """
     takers = {name: partial(_turn, f"{kind}.samples", {**what, "name": name}) for name in names}
-    return timing.take_turns(takers, repeats, ROUNDS)
+    return timing.take_turns(takers, repeats, rounds)
 
 
 def _turn(function: str, given: dict[str, Any], count: int) -> list[timing.Parts]:
