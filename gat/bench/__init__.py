@@ -9,8 +9,11 @@ mode for time, in which all peers take turns. What is printed is the command lin
 from gat.bench.attribution import measure_attribution
 from gat.bench.case import Plan
 from gat.bench.conv import ConvShape, measure_conv
+from gat.bench.full import FullShape, measure_full
+from gat.bench.inference import InferenceShape, measure_inference
 from gat.bench.inspected import InspectShape
 from gat.bench.layer import measure_layer, measure_scaling
+from gat.bench.load import LoadShape, measure_load
 from gat.bench.model import ModelShape, measure_model
 from gat.bench.record import Record
 from gat.bench.recording import measure_recording
@@ -19,24 +22,33 @@ from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
 from gat.bench.step import measure_step
 from gat.bench.targets import TARGETS, target
+from gat.bench.train import TrainShape, measure_train
 
 __all__ = [
     "TARGETS",
     "ConvShape",
+    "FullShape",
+    "InferenceShape",
     "InspectShape",
+    "LoadShape",
     "ModelShape",
     "Plan",
     "Record",
     "SampleShape",
     "Shape",
+    "TrainShape",
     "measure_attribution",
     "measure_conv",
+    "measure_full",
+    "measure_inference",
     "measure_layer",
+    "measure_load",
     "measure_model",
     "measure_recording",
     "measure_sampling",
     "measure_scaling",
     "measure_sparse",
     "measure_step",
+    "measure_train",
     "target",
 ]

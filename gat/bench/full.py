@@ -23,7 +23,7 @@ from gat.bench.record import Record
 from gat.bench.shape import check_counts
 from gat.machine import available, gib, resident
 from gat.ops import use_backend
-from gat.train import TrainConfig, metrics
+from gat.train import ModelConfig, OptimizerConfig, StoppingConfig, TrainConfig, metrics
 from gat.train.session import Session
 
 __all__ = ["PEERS", "FullShape", "check", "measure_full", "memory", "samples", "times"]
@@ -70,11 +70,13 @@ class FullShape:
         )
 
     def config(self) -> TrainConfig:
-        sizes = {"num_layers": self.layers, "heads": self.heads, "hidden_channels": self.channels}
+        model = ModelConfig(
+            num_layers=self.layers, heads=self.heads, hidden_channels=self.channels, **MODEL
+        )
         return TrainConfig(
-            model={**MODEL, **sizes},
-            optimizer={"name": "rmsprop", "lr": 0.002, "weight_decay": 0.0},
-            stopping={"name": "none", "patience": 0},
+            model=model,
+            optimizer=OptimizerConfig(name="rmsprop", lr=0.002, weight_decay=0.0),
+            stopping=StoppingConfig(name="none"),
             loss="log-eps",
             device="cpu",
         )

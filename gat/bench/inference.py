@@ -136,7 +136,8 @@ def check(shape: dict[str, Any], folder: str, names: list[str]) -> dict[str, Any
     errors = correctness.errors_of(found | {"outputs": out}, bounds)
     every = ", and all outputs" if small else ""
     return {
-        "facts": replicas.facts(shape["graph"], replicas.mapped(folder)) | {"room GiB": shape["room"]},
+        "facts": replicas.facts(shape["graph"], replicas.mapped(folder))
+        | {"room GiB": shape["room"]},
         "on": f"{nodes.numel():,} nodes in each layer{every}",
         **correctness.compare(lambda name: errors, names, bounds),
     }
@@ -160,15 +161,13 @@ def _states(made: Inferred) -> tuple[list[Tensor], Tensor]:
     return states, out
 
 
-def _directly(
-    layer: Any, given: Tensor, graph: Graph, nodes: Tensor, dtype: torch.dtype
-) -> Tensor:
+def _directly(layer: Any, given: Tensor, graph: Graph, nodes: Tensor, dtype: torch.dtype) -> Tensor:
     """A layer's rows of ``nodes``, of what the layer before gave all nodes."""
     begin, count = graph.rowptr[nodes], graph.rowptr[nodes + 1] - graph.rowptr[nodes]
     target = torch.arange(nodes.numel()).repeat_interleave(count)
     first = (count.cumsum(0) - count)[target]
     source = graph.col[begin[target] + torch.arange(target.numel()) - first]
-    # Neighbours have rows of their own after the nodes', one for each edge: none is itself aimed at.
+    # Neighbours have rows of their own after the nodes', one for each edge; none is aimed at.
     edges = torch.stack([torch.arange(target.numel()) + nodes.numel(), target])
     rows = given[torch.cat([nodes, source])].to(dtype)
     with use_backend("reference"):
@@ -194,5 +193,5 @@ def memory(shape: dict[str, Any], folder: str, name: str) -> dict[str, Any]:
     """Peak bytes of inferring all nodes, over what was read before and in all; what was read of the
     mapped files is part of both."""
     made, held = _made(shape, folder), resident()
-    peak = peak_over(made)
+    peak = peak_over(lambda: made())
     return {"bytes": peak.bytes, "inputs": held, "exact": peak.exact, "total": peak.total}

@@ -59,9 +59,14 @@ def render(records: Mapping[str, Record]) -> str:
         "faults count. *Floor*: the time that the bytes an operator has to move take at the "
         "measured bandwidth of reading rows in random order. Memory is the peak of a forward and "
         "backward over its inputs, of a model's training step over model, features and edges, in a "
-        "process of its own. Recorded attention is held to what the layers return in float64, and "
+        "process of its own; that of the process is all that it ever held, with what it read of "
+        "mapped files. Recorded attention is held to what the layers return in float64, and "
         "its pass has no gradients; attributions are held to every path of computation trees; "
-        "what is sampled to its definition, edge for edge. "
+        "what is sampled to its definition, edge for edge; training on samples to the plain loop "
+        "over one batch, full-batch training to its network on a small replica, layer-wise "
+        "inference to each layer on some nodes with all their neighbours, what is loaded to what "
+        "pandas reads. Replicas are made by gat.data.synthetic: graphs of a data set's size, not "
+        "its data. "
         "Every sample is in "
         "[results](results).",
         "",

@@ -142,5 +142,3 @@ def epochs(name: str, session: Session) -> OurEpochs | PlainEpochs:
     if name == "gat":
         return OurEpochs(session)
     return PlainEpochs(session, NETS[name], layers("pyg", session.config.model.attention))
-
-

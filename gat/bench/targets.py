@@ -6,7 +6,7 @@ beside what was to be reached. A figure out of reach stays, with its row.
 
 import difflib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -15,54 +15,39 @@ from gat.bench.aims import (
     AddedMemory,
     Aim,
     Faster,
+    Finishes,
     Floor,
     Growth,
     LessMemory,
     Memory,
     Rate,
+    Slower,
+    Total,
     Within,
 )
 from gat.bench.attribution import measure_attribution
-from gat.bench.case import Plan, Say
+from gat.bench.case import Plan
 from gat.bench.conv import ConvShape, measure_conv
+from gat.bench.full import FullShape, measure_full
+from gat.bench.inference import InferenceShape, measure_inference
 from gat.bench.inspected import InspectShape
 from gat.bench.layer import SCALING, measure_layer, measure_scaling
+from gat.bench.load import LoadShape, measure_load
 from gat.bench.model import ModelShape, measure_model
-from gat.bench.record import Record, as_json
+from gat.bench.record import Record
 from gat.bench.recording import measure_recording
+from gat.bench.row import Target
 from gat.bench.sampling import PEERS as SAMPLERS
 from gat.bench.sampling import SampleShape, measure_sampling
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
 from gat.bench.step import measure_step
+from gat.bench.train import TrainShape, measure_train
 from gat.errors import InputError
 
 __all__ = ["TARGETS", "Target", "target"]
 
-
-@dataclass(frozen=True)
-class Target:
-    """One row: ``run`` measures it with a plan, ``options`` are those the record then has.
-
-    note: what a reader should know of it, such as what limits a figure that is out of reach.
-    """
-
-    what: str
-    run: Callable[[Plan], Record]
-    options: dict[str, Any]
-    peers: tuple[str, ...]
-    aims: tuple[Aim, ...] = ()
-    malloc: tuple[str, ...] = ("default", "kept")
-    note: str = ""
-
-    def measure(self, repeats: int = 7, threads: int | None = None, say: Say = print) -> Record:
-        plan = Plan(self.peers, repeats=repeats, threads=threads, malloc=self.malloc, say=say)
-        return self.run(plan)
-
-    def stands_for(self, record: Record) -> bool:
-        """Whether ``record`` is of what this row measures now."""
-        mine = as_json({**self.options, "peers": self.peers, "malloc": self.malloc})
-        return all(record.options.get(name) == value for name, value in mine.items())
+DEFAULT = ("default",)
 
 
 def _layer(
@@ -78,6 +63,24 @@ def _layer(
     )
 
 
+def _of(
+    measure: Callable[[Any, Plan], Record],
+    shape: Any,
+    what: str,
+    peers: tuple[str, ...],
+    *aims: Aim,
+    malloc: tuple[str, ...] = ("default", "kept"),
+    note: str = "",
+    most: int | None = None,
+) -> Target:
+    """A row that a shape describes."""
+    return Target(what, partial(measure, shape), asdict(shape), peers, aims, malloc, note, most)
+
+
+def _recording(shape: InspectShape, what: str, *aims: Aim) -> Target:
+    return _of(measure_recording, shape, what, ("plain", "recorded"), *aims, malloc=DEFAULT)
+
+
 def _names(peers: str) -> tuple[str, ...]:
     return tuple(peers.split(","))
 
@@ -89,18 +92,9 @@ def _epoch(dataset: str, what: str, aim: Aim, peers: str, note: str = "") -> Tar
         {"dataset": dataset},
         _names(peers),
         (aim,),
-        malloc=("default",),
+        malloc=DEFAULT,
         note=note,
     )
-
-
-def _model(shape: ModelShape, what: str, aims: tuple[Aim, ...], note: str = "") -> Target:
-    run = partial(measure_model, shape)
-    return Target(what, run, asdict(shape), ("accelerated", "pyg"), aims, note=note)
-
-
-def _conv(shape: ConvShape, what: str, aims: tuple[Aim, ...]) -> Target:
-    return Target(what, partial(measure_conv, shape), asdict(shape), ("gat", "pyg"), aims)
 
 
 def _sparse(dataset: str) -> Target:
@@ -110,7 +104,7 @@ def _sparse(dataset: str) -> Target:
         {"dataset": dataset, "channels": 64},
         ("gat", "dense", "torch"),
         (),
-        malloc=("default",),
+        malloc=DEFAULT,
     )
 
 
@@ -127,20 +121,10 @@ def _scaling(shape: Shape) -> Target:
     )
 
 
-def _recording(shape: InspectShape, what: str, aims: tuple[Aim, ...]) -> Target:
-    run = partial(measure_recording, shape)
-    return Target(what, run, asdict(shape), ("plain", "recorded"), aims, malloc=("default",))
-
-
 def _attribution(method: str, shape: InspectShape, what: str, *aims: Within) -> Target:
     run = partial(measure_attribution, method, shape)
     options, peers = {"method": method, **asdict(shape)}, tuple(aim.peer for aim in aims)
-    return Target(what, run, options, peers, aims, malloc=("default",))
-
-
-def _sampling(shape: SampleShape, what: str, *aims: Rate) -> Target:
-    run = partial(measure_sampling, shape)
-    return Target(what, run, asdict(shape), SAMPLERS, aims, malloc=("default",))
+    return Target(what, run, options, peers, aims, malloc=DEFAULT)
 
 
 PART = "40% of the edges"
@@ -166,24 +150,26 @@ TARGETS: dict[str, Target] = {
     "dot-8x32-part": _layer(
         Shape("dot", 8, 32, fraction=0.4), f"dot 8x32, arxiv-size, {PART}", (Faster(5),)
     ),
-    "accelerate-gat": _model(
+    "accelerate-gat": _of(
+        measure_model,
         ModelShape(),
         "training step of PyG's GAT, 3 layers 4x32, arxiv-size, after gat.accelerate",
-        (
-            Faster(4, peer="accelerated", malloc="default"),
-            Faster(4, peer="accelerated"),
-            LessMemory(10, peer="accelerated"),
-        ),
+        ("accelerated", "pyg"),
+        Faster(4, peer="accelerated", malloc="default"),
+        Faster(4, peer="accelerated"),
+        LessMemory(10, peer="accelerated"),
         note="Two runs gave 3.9 and 4.6 times with freed memory kept, 9.9 and 10.5 under the "
         "default malloc; a third of the accelerated step is the projections' matrix products, "
         "which are PyG's too. What it holds is mostly three layers' values, sums and activations "
         "[N, 128], which both need, and the sorted graph; PyG's [E, 128] tensors come on top of "
         "the former, so the more edges a node has the more is saved.",
     ),
-    "entmax15-gatv2": _conv(
+    "entmax15-gatv2": _of(
+        measure_conv,
         ConvShape(score="gatv2", normalizer="entmax15", fraction=0.4),
         f"GATv2 scores with 1.5-entmax 8x32, arxiv-size, {PART}, beside PyG's softmax",
-        (Faster(1),),
+        ("gat", "pyg"),
+        Faster(1),
     ),
     "epoch-cora": _epoch(
         "cora",
@@ -212,15 +198,15 @@ TARGETS: dict[str, Target] = {
     "sparse-cora": _sparse("cora"),
     "sparse-citeseer": _sparse("citeseer"),
     "record-cora": _recording(
-        InspectShape(), "recording all attention of the paper's GAT on Cora", (Added(0.5),)
+        InspectShape(), "recording all attention of the paper's GAT on Cora", Added(0.5)
     ),
     "record-cora-dense": _recording(
-        InspectShape(dense=True), "recording the paper's GAT on Cora with dense features", ()
+        InspectShape(dense=True), "recording the paper's GAT on Cora with dense features"
     ),
     "record-memory": _recording(
         InspectShape(graph="arxiv-size", layers=1),
         "recording a GATConv 8x32, arxiv-size",
-        (AddedMemory(1.2),),
+        AddedMemory(1.2),
     ),
     "gatt-cora": _attribution(
         "gatt",
@@ -242,10 +228,51 @@ TARGETS: dict[str, Target] = {
         Within(1, "node"),
         Within(1, "hub"),
     ),
-    "sample-arxiv": _sampling(
+    "sample-arxiv": _of(
+        measure_sampling,
         SampleShape(),
         "sampling 15/10 neighbours, batches of 1,024, arxiv-size, one thread",
+        SAMPLERS,
         Rate(35e6),
+        malloc=DEFAULT,
+    ),
+    "train-arxiv": _of(
+        measure_train,
+        TrainShape(),
+        "epoch of sampled training, 3 layers 4x32, 10/10/10 neighbours, arxiv-size",
+        ("gat", "pyg", "pyg-trimmed"),
+        Faster(3, malloc="default"),
+        Faster(3),
+        most=3,
+    ),
+    "full-arxiv": _of(
+        measure_full,
+        FullShape(),
+        "epoch of full-batch training, GAT 3x(3x250) with the arxiv recipe's options, arxiv-size",
+        ("gat", "pyg"),
+        Total(16),
+        Finishes(),
+        malloc=DEFAULT,
+        most=2,
+    ),
+    "infer-products": _of(
+        measure_inference,
+        InferenceShape(),
+        "layer-wise inference, 3 layers 4x32, products-size",
+        ("gat",),
+        Total(20),
+        Finishes(),
+        malloc=DEFAULT,
+        most=1,
+    ),
+    "load-arxiv": _of(
+        measure_load,
+        LoadShape(),
+        "loading raw csv.gz files, arxiv-size, the first time and later",
+        ("first", "later", "pandas"),
+        Slower(1.5, "pandas", "first"),
+        Within(2, "later"),
+        malloc=DEFAULT,
     ),
 }
 

@@ -25,7 +25,7 @@ from gat.bench.sampled import OurEpochs, PlainEpochs, SampledNet, epochs
 from gat.bench.shape import check_counts
 from gat.errors import InputError
 from gat.ops import use_backend
-from gat.train import TrainConfig
+from gat.train import ModelConfig, OptimizerConfig, SamplingConfig, TrainConfig
 from gat.train.session import Session
 
 __all__ = ["PEERS", "TrainShape", "check", "measure_train", "samples", "times"]
@@ -67,6 +67,22 @@ class TrainShape:
             f"{self.heads}x{self.channels}, {fanouts} neighbours, batches of {self.batch_size:,}"
         )
 
+    def config(self) -> TrainConfig:
+        model = ModelConfig(
+            num_layers=self.layers,
+            heads=self.heads,
+            output_heads=self.heads,
+            hidden_channels=self.channels,
+            feature_dropout=0.0,
+            attention_dropout=0.0,
+            value_dropout=0.0,
+        )
+        sampling = SamplingConfig(
+            name="neighbor", num_neighbors=list(self.fanouts), batch_size=self.batch_size
+        )
+        optimizer = OptimizerConfig(name="adam", lr=0.001, weight_decay=0.0)
+        return TrainConfig(model=model, sampling=sampling, optimizer=optimizer, device="cpu")
+
 
 def measure_train(shape: TrainShape, plan: Plan) -> Record:
     """Check on one batch, then measure the time of the plan's peers."""
@@ -84,24 +100,8 @@ def measure_train(shape: TrainShape, plan: Plan) -> Record:
 def _session(shape: dict[str, Any], folder: str) -> tuple[Session, int]:
     """A run that has not begun, and the steps of an epoch of it."""
     wanted = TrainShape(**{**shape, "fanouts": tuple(shape["fanouts"])})
-    config = TrainConfig(
-        model=dict.fromkeys(("feature_dropout", "attention_dropout", "value_dropout"), 0.0)
-        | {
-            "num_layers": wanted.layers,
-            "heads": wanted.heads,
-            "output_heads": wanted.heads,
-            "hidden_channels": wanted.channels,
-        },
-        sampling={
-            "name": "neighbor",
-            "num_neighbors": list(wanted.fanouts),
-            "batch_size": wanted.batch_size,
-        },
-        optimizer={"name": "adam", "lr": 0.001, "weight_decay": 0.0},
-        device="cpu",
-    )
     task = replicas.task(wanted.graph, replicas.mapped(folder))
-    session = Session(config, task, torch.device("cpu"))
+    session = Session(wanted.config(), task, torch.device("cpu"))
     assert session.minibatches is not None
     every = len(session.minibatches)
     return session, min(every, wanted.steps or every)

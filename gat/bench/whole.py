@@ -106,7 +106,10 @@ class Whole(ABC):
         return {"features": self.features}
 
 
-def drawn(make: Callable[[], nn.Module]) -> nn.Module:
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def drawn(make: Callable[[], Module]) -> Module:
     """A module with the same random parameters each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

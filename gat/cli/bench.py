@@ -7,41 +7,30 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gat.cli.bench_measured import (
-    Conv,
-    Inspect,
-    Layer,
-    Measured,
-    Model,
-    Sample,
-    Scaling,
-    Sparse,
-    Step,
-)
+from gat.cli.bench_large import Train
+from gat.cli.bench_measured import Inspect, Layer, Measured, Scaling, Sparse, Step
 from gat.cli.bench_options import Report, Target
 from gat.cli.pages import with_block, write_pages
 from gat.cli.show import live_line, say, table
 from gat.errors import InputError
 
 if TYPE_CHECKING:
-    from gat.bench import InspectShape, Plan, Record, SampleShape
+    from gat.bench import Plan, Record
     from gat.bench.case import Case, Say
-    from gat.bench.whole import Whole
 
 __all__ = [
-    "conv_command",
     "inspect_command",
     "layer_command",
-    "model_command",
     "report_command",
-    "sample_command",
     "scaling_command",
+    "shaped_command",
     "sparse_command",
     "step_command",
     "target_command",
+    "train_command",
 ]
 
-Shape = TypeVar("Shape", bound="Whole | InspectShape | SampleShape")
+Shape = TypeVar("Shape")
 
 
 def layer_command(options: Layer) -> None:
@@ -54,27 +43,19 @@ def layer_command(options: Layer) -> None:
     _finish(record, options)
 
 
-def model_command(options: Model) -> None:
-    """A training step of PyG's GAT."""
-    from gat.bench import ModelShape, measure_model
+def shaped_command(options: Any, shape: str, measure: str) -> None:
+    """What a shape describes: the names of it and of its function in `gat.bench`."""
+    import gat.bench as room
 
     with _prepared(options, options.peers, options.malloc) as plan:
-        record = measure_model(_shape(ModelShape, options), plan)
-    _finish(record, options)
-
-
-def conv_command(options: Conv) -> None:
-    """One whole layer."""
-    from gat.bench import ConvShape, measure_conv
-
-    with _prepared(options, options.peers, options.malloc) as plan:
-        record = measure_conv(_shape(ConvShape, options), plan)
+        record = getattr(room, measure)(_shape(getattr(room, shape), options), plan)
     _finish(record, options)
 
 
 def _shape(shape: type[Shape], options: Measured) -> Shape:
     """The options that are the shape's fields."""
-    return shape(**{field.name: getattr(options, field.name) for field in fields(shape)})
+    names = (field.name for field in fields(shape))  # type: ignore[arg-type]
+    return shape(**{name: getattr(options, name) for name in names})
 
 
 def scaling_command(options: Scaling) -> None:
@@ -120,13 +101,34 @@ def inspect_command(options: Inspect) -> None:
     _finish(record, options)
 
 
-def sample_command(options: Sample) -> None:
-    """Edges a second."""
-    from gat.bench import SampleShape, measure_sampling
+def train_command(options: Train) -> None:
+    """An epoch, sampled or of the whole graph."""
+    from gat import bench
 
-    with _prepared(options, options.peers, options.malloc) as plan:
-        record = measure_sampling(_shape(SampleShape, options), plan)
+    given = _given(options, "heads", "channels") | {
+        "graph": options.graph,
+        "layers": options.layers,
+    }
+    sampled = _given(options, "fanouts", "batch_size", "steps")
+    if options.full and sampled:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sampled)
+        raise InputError(f"{names} of sampled training cannot go with --full; leave out one")
+    if not options.full:
+        given |= {"fanouts": (10,) * options.layers, **sampled}
+    peers = options.peers or (("gat", "pyg") if options.full else ("gat", "pyg", "pyg-trimmed"))
+    malloc = options.malloc or (("default",) if options.full else ("default", "kept"))
+    with _prepared(options, peers, malloc) as plan:
+        if options.full:
+            record = bench.measure_full(bench.FullShape(**given), plan)
+        else:
+            record = bench.measure_train(bench.TrainShape(**given), plan)
     _finish(record, options)
+
+
+def _given(options: Train, *names: str) -> dict[str, Any]:
+    """Those that were given a value."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value not in (None, ())}
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from gat.cli.arguments import NUMBER, WHOLE, Counts, File, Names, given
+from gat.cli.arguments import NUMBER, WHOLE, File, Names, given
 
-__all__ = ["Conv", "Inspect", "Layer", "Measured", "Model", "Sample", "Scaling", "Sparse", "Step"]
+__all__ = ["Conv", "Inspect", "Layer", "Measured", "Model", "Scaling", "Sparse", "Step"]
 
 Operator = Literal["gat", "gatv2", "dot"]
 Count = Annotated[int, WHOLE]
@@ -95,9 +95,9 @@ class Model(OnGraph):
     """Who is measured."""
 
     def run(self) -> None:
-        from gat.cli.bench import model_command
+        from gat.cli.bench import shaped_command
 
-        model_command(self)
+        shaped_command(self, "ModelShape", "measure_model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +125,9 @@ class Conv(OnGraph):
     """Who is measured."""
 
     def run(self) -> None:
-        from gat.cli.bench import conv_command
+        from gat.cli.bench import shaped_command
 
-        conv_command(self)
+        shaped_command(self, "ConvShape", "measure_conv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,31 +232,3 @@ class Inspect(Measured):
         from gat.cli.bench import inspect_command
 
         inspect_command(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample(Measured):
-    """Edges a second that a neighbour sampler draws, on one thread.
-
-    Peers: gat (ours: nodes, and edges under local numbers), layers (ours, with each layer's graph
-    in both directions and self-loops), torch (one written in torch alone, with replacement). Ours
-    is first held, edge for edge, to its definition in Python.
-
-    Example: `gat bench sample --fanouts 10,10,10`.
-    """
-
-    graph: Annotated[str, arg(metavar="NAME")] = "arxiv-size"
-    """arxiv-size, products-size, uniform-NM, or a data set."""
-    fanouts: Counts = (15, 10)
-    """Neighbours a node, from the seeds on; -1 for all."""
-    batch_size: Count = 1024
-    """Seeds in a batch."""
-    peers: Names = ("gat", "layers", "torch")
-    """Who is measured."""
-    malloc: Names = ("default",)
-    """How the C library treats freed memory: default, or kept for the next tensor."""
-
-    def run(self) -> None:
-        from gat.cli.bench import sample_command
-
-        sample_command(self)

@@ -7,16 +7,8 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, subcommand
 
 from gat.cli.arguments import WHOLE, given
-from gat.cli.bench_measured import (
-    Conv,
-    Inspect,
-    Layer,
-    Model,
-    Sample,
-    Scaling,
-    Sparse,
-    Step,
-)
+from gat.cli.bench_large import Inference, Load, Sample, Train
+from gat.cli.bench_measured import Conv, Inspect, Layer, Model, Scaling, Sparse, Step
 
 __all__ = ["Bench", "Report", "Target"]
 
@@ -35,7 +27,7 @@ class Target:
     threads: Annotated[int | None, WHOLE, given("N", "(default: torch's own number)")] = None
     """Threads."""
     repeats: Annotated[int, WHOLE] = 7
-    """Samples of each peer, taken in turn; their median counts."""
+    """Samples of each peer, taken in turn; their median counts. Fewer where a run takes minutes."""
     output: Annotated[
         Path | None, given("DIR", "(default: benchmarks/results of the checkout)")
     ] = None
@@ -84,6 +76,9 @@ class Bench:
         | Annotated[Sparse, subcommand("sparse", prefix_name=False)]
         | Annotated[Inspect, subcommand("inspect", prefix_name=False)]
         | Annotated[Sample, subcommand("sample", prefix_name=False)]
+        | Annotated[Train, subcommand("train", prefix_name=False)]
+        | Annotated[Inference, subcommand("inference", prefix_name=False)]
+        | Annotated[Load, subcommand("load", prefix_name=False)]
         | Annotated[Target, subcommand("target", prefix_name=False)]
         | Annotated[Report, subcommand("report", prefix_name=False)]
     ]

@@ -24,7 +24,10 @@ def test_each_layer_is_checked_timed_and_all_is_weighed(at_home):
     record = measure_inference(SHAPE, PLAN)
     (case,) = record.cases
     called = [function for function, _ in at_home]
-    assert called == ["replicas.write", *(f"inference.{k}" for k in ("check", "memory", "times", "samples"))]
+    assert called == [
+        "replicas.write",
+        *(f"inference.{k}" for k in ("check", "memory", "times", "samples")),
+    ]
     assert record.title == "layer-wise inference on products-size, 3 layers of 2x3"
     (figure,) = case.figures
     assert set(figure.parts) == {"layer 1", "layer 2", "layer 3", "together"}

@@ -1,6 +1,7 @@
 """Targets, their verdicts, the pages rendered from stored records, and pictures."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,7 @@ def a_case(ours=1.0, theirs=8.0, edges=100, held=2**28):
             Figure(peer="pyg", malloc="kept", parts=others),
         ],
         memory=[
-            Held(peer="gat", bytes=held, inputs=1, exact=True),
+            Held(peer="gat", bytes=held, inputs=1, exact=True, total=7 * 2**29),
             Held(peer="pyg", bytes=3 * 2**30, inputs=1, exact=True),
         ],
         bandwidth=[Bandwidth(malloc="kept", copied=60e9, gathered=40e9)],
@@ -56,6 +57,11 @@ def a_record(*cases, **options):
         (aims.LessMemory(10), 12.0, True, "1/12.0"),
         (aims.LessMemory(13), 12.0, False, "1/12.0"),
         (aims.Growth(1.2), 1.0, True, "1.00 times"),
+        (aims.Slower(0.2, "pyg", malloc="kept"), 0.125, True, "0.12 times"),
+        (aims.Slower(0.1, "pyg", malloc="kept"), 0.125, False, "0.12 times"),
+        (aims.Finishes(malloc="kept"), 1.0, True, "1.0 s"),
+        (aims.Total(4), 3.5, True, "3.5 GiB"),
+        (aims.Total(3), 3.5, False, "3.5 GiB"),
     ],
     ids=str,
 )
@@ -74,7 +80,12 @@ def test_growth_is_of_the_time_per_edge():
 
 @pytest.mark.parametrize(
     "aim",
-    [aims.Faster(7, malloc="default"), aims.Floor(1, "default"), aims.LessMemory(2, peer="cpu")],
+    [
+        aims.Faster(7, malloc="default"),
+        aims.Floor(1, "default"),
+        aims.LessMemory(2, peer="cpu"),
+        aims.Total(1, "pyg"),
+    ],
 )
 def test_what_was_not_measured_has_no_value(aim):
     assert aim.measured(a_record(a_case())) is None
@@ -120,8 +131,8 @@ def test_the_page_has_every_figure_and_what_it_was_taken_on():
     assert "## tiny: gat 2x5 on tiny\nThe memory is the output's own." in page
     assert "tiny: nodes 1,000, edges 100." in page
     head = "| peer | malloc | forward ms | backward ms | together ms | times gat | times the floor "
-    assert head + "| GiB over the inputs |" in page
-    assert "| gat | kept | 250 | 750 | 1,000 | 1.00 | 1.25 | 0.25 |" in page
+    assert head + "| GiB over the inputs | GiB of the process |" in page
+    assert "| gat | kept | 250 | 750 | 1,000 | 1.00 | 1.25 | 0.25 | 3.5 |" in page
     assert "checked on all edges; closest to its tolerance: out of gat, at 50% of it." in page
     assert "copy 60.0 GB/s, rows in random order 40.0 GB/s." in page
     assert "2026-01-31, commit 0123456789, on processor a processor, with torch 2.13.0." in page
@@ -157,6 +168,31 @@ def test_the_rows_are_the_ones_the_project_answers_for():
         "at most 1/10 of PyG's memory",
     ]
     assert wanted["entmax15-gatv2"] == ["at least 1 times PyG's speed"]
+    assert wanted["sample-arxiv"] == ["at least 35 million edges a second"]
+    assert wanted["train-arxiv"] == [
+        "at least 3 times PyG's speed, default malloc",
+        "at least 3 times PyG's speed",
+    ]
+    assert wanted["full-arxiv"] == ["fits into 16 GiB", "finishes"]
+    assert wanted["infer-products"] == ["fits into 20 GiB", "finishes"]
+    assert wanted["load-arxiv"] == ["at most 1.5 times pandas's time", "a later load under 2 s"]
+
+
+def test_a_row_whose_runs_take_minutes_takes_few_samples():
+    taken = []
+    row = replace(ROW, run=lambda plan: taken.append(plan.repeats) or a_record(a_case()), most=2)
+    row.measure()
+    row.measure(repeats=1)
+    assert taken == [2, 1]
+
+
+def test_what_a_process_held_in_all_is_told():
+    held = Held(peer="gat", bytes=2**30, inputs=1, exact=True, total=3 * 2**30)
+    header, rows = report.figure_rows(a_case().model_copy(update={"memory": [held]}))
+    place = header.index("GiB of the process")
+    assert [row[place] for row in rows] == ["3", ""]
+    bare = a_case().model_copy(update={"memory": []})
+    assert "GiB of the process" not in report.figure_rows(bare)[0]
 
 
 def test_an_unknown_row_is_refused_with_near_ones():

@@ -1,6 +1,7 @@
 """`gat bench` in process: tables, records, rows that are resumed, pages that are checked."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -10,6 +11,7 @@ from gat.cli import main
 from tests.bench.test_report import ROW, a_case, a_record, only_rows
 
 KINDS = ("layer", "model", "conv", "scaling", "step", "sparse", "inspect")
+LARGE = ("sample", "train", "inference", "load")
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def rows(monkeypatch, tmp_path):
 def test_help_names_every_kind_of_measurement(capsys):
     assert main(["bench", "--help"]) == 0
     said = capsys.readouterr().out
-    for name in (*KINDS, "target", "report"):
+    for name in (*KINDS, *LARGE, "target", "report"):
         assert f"• {name} " in said
     assert main(["bench"]) == 2
     assert f"Expected one of {{{', '.join(KINDS)}" in capsys.readouterr().err
@@ -62,6 +64,13 @@ def test_help_names_every_kind_of_measurement(capsys):
             "inspect",
             ["{record,gatt,rollout}", "--self-loops", "--dense", "(default: plain,recorded or"],
         ),
+        ("sample", ["--fanouts N,N", "(default: gat,layers,torch)", "--batch-size N"]),
+        (
+            "train",
+            ["--full", "--steps N", "(default: 4; with --full 3)", "trim_to_layer", "--fanouts"],
+        ),
+        ("inference", ["--room N", "(default: products-size)", "gat.train.predict"]),
+        ("load", ["--scale N", "(default: first,later,pandas)", "from a mapped copy"]),
         ("target", ["[NAME]", "--missing", "benchmarks/results of the checkout"]),
         ("report", ["--check", "<!-- bench -->"]),
     ],
@@ -98,10 +107,19 @@ def test_a_usage_error_names_the_argument(capsys, arguments, sentence):
         (["model", "--peers", "gat"], "gat: there is no peer 'gat' here; known are accelerated,"),
         (["conv", "--score", "mpl"], "gat: score is 'mpl'; expected one of additive, bilinear,"),
         (["inspect", "gatt", "--peers", "pyg"], "gat: there is no peer 'pyg' here; known are node"),
+        (["train", "--peers", "dgl"], "gat: there is no peer 'dgl' here; known are gat, pyg, pyg-"),
+        (["train", "--full", "--peers", "dgl"], "gat: there is no peer 'dgl' here; known are gat,"),
+        (
+            ["train", "--full", "--batch-size", "3", "--fanouts", "5,5"],
+            "gat: --fanouts, --batch-size of sampled training cannot go with --full; leave out one",
+        ),
+        (["train", "--fanouts", "5,5"], "gat: fanouts has 2 numbers and layers is 3; expected a"),
+        (["inference", "--room", "0"], "gat: room is 0.0; expected GiB, more than 0"),
+        (["load", "--scale", "0"], "gat: scale is 0.0; expected more than 0, at most 10"),
         (["target", "gat-8x3"], "gat: there is no target 'gat-8x3'; did you mean gat-8x32"),
         (["target", "gat-8x32", "--missing"], "gat: both the row 'gat-8x32' and --missing"),
     ],
-    ids=["peer", "graph", "malloc", "plot", "model", "conv", "inspect", "target", "missing"],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_measured_exits_with_2_in_one_sentence(capsys, arguments, sentence):
     assert main(["bench", *arguments]) == 2
@@ -152,6 +170,49 @@ def test_scaling_tells_the_time_per_edge(capsys, monkeypatch, tmp_path):
     said = capsys.readouterr().out
     assert "gat, malloc kept: 1.00 ns per edge" in said
     assert "gat, malloc kept: 0.50 ns per edge" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "function", "given", "peers", "malloc"),
+    [
+        (
+            ["--layers", "2", "--steps", "9"],
+            "measure_train",
+            {"fanouts": (10, 10), "steps": 9, "heads": 4, "channels": 32, "batch_size": 1024},
+            ("gat", "pyg", "pyg-trimmed"),
+            ("default", "kept"),
+        ),
+        (
+            ["--fanouts", "5,-1,3", "--batch-size", "8", "--malloc", "kept"],
+            "measure_train",
+            {"fanouts": (5, -1, 3), "steps": None, "layers": 3, "batch_size": 8},
+            ("gat", "pyg", "pyg-trimmed"),
+            ("kept",),
+        ),
+        (
+            ["--full", "--graph", "products-size", "--heads", "2"],
+            "measure_full",
+            {"graph": "products-size", "layers": 3, "heads": 2, "channels": 250},
+            ("gat", "pyg"),
+            ("default",),
+        ),
+    ],
+    ids=["steps", "fanouts", "full"],
+)
+def test_train_measures_what_its_options_say(
+    monkeypatch, tmp_path, arguments, function, given, peers, malloc
+):
+    seen = []
+
+    def measure(shape, plan):
+        seen.append((shape, plan))
+        return a_record(a_case())
+
+    monkeypatch.setattr(f"gat.bench.{function}", measure)
+    assert main(["bench", "train", *arguments, "--output", str(tmp_path / "x.json")]) == 0
+    ((shape, plan),) = seen
+    assert given.items() <= asdict(shape).items()
+    assert (plan.peers, tuple(plan.malloc)) == (peers, malloc)
 
 
 def test_target_lists_the_rows_with_what_was_measured(capsys, rows):
