@@ -271,7 +271,7 @@ def test_a_row_stands_for_the_record_it_measures(monkeypatch, name):
     if "cora" in name:
         shape = InspectShape(graph="karate")
         if name == "record-cora":
-            row = targets._recording(shape, row.what, row.aims)
+            row = targets._recording(shape, row.what, *row.aims)
         else:
             row = targets._attribution(row.options["method"], shape, row.what, *row.aims)
     record = row.measure(1, 1, say=lambda text: None)
