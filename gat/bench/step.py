@@ -42,6 +42,7 @@ PLAIN = {
     "model.residual_output": False,
     "model.output_bias": None,
     "model.target_score": True,
+    "model.share_weights": False,
     "model.activation": "elu",
     "data.undirected": False,
     "optimizer.name": "adam",
@@ -53,6 +54,7 @@ PLAIN = {
     "loss": "cross-entropy",
     "labels.inputs": False,
     "distillation.enabled": False,
+    "sampling.name": "none",
 }
 
 

@@ -49,6 +49,7 @@ class GAT(nn.Module):
     projected) or "none". norm: "batch", "layer" or "none". jumping_knowledge: "cat", "max", "lstm"
     (Xu et al. 2018) or "none". linear_input: project and activate the features first.
     symmetric_norm: see `gat.nn.gat_layers.AttentionMixin`. edge_dim: features per edge, if any.
+    share_weights: sources and targets have one projection ("gatv2" only; in "gat" they always do).
 
     Options of Wang et al. 2021 ("Bag of Tricks for Node Classification with Graph Neural Networks")
     and of their code for the OGB data sets: edge_dropout (see `gat.nn.gat_layers.AttentionMixin`);
@@ -84,6 +85,7 @@ class GAT(nn.Module):
         linear_output: bool = False,
         symmetric_norm: bool = False,
         target_score: bool = True,
+        share_weights: bool = False,
         add_self_loops: bool = True,
         negative_slope: float = 0.2,
         bias: bool = True,
@@ -113,7 +115,7 @@ class GAT(nn.Module):
             negative_slope=negative_slope,
             bias=bias,
             edge_dim=edge_embedding or edge_dim,
-            **_score_options(attention, target_score),
+            **_score_options(attention, target_score, share_weights),
         )
         self.feature_dropout = feature_dropout
         self.input_dropout = feature_dropout if input_dropout is None else input_dropout
@@ -211,13 +213,18 @@ class GAT(nn.Module):
         return dropout(x, self.feature_dropout, self.training)
 
 
-def _score_options(attention: str, target_score: bool) -> dict[str, bool]:
+def _score_options(attention: str, target_score: bool, share_weights: bool) -> dict[str, bool]:
     """The options of one kind of score alone."""
     if attention == "gat":
+        if share_weights:
+            raise InputError(
+                "share_weights=True lets sources and targets of attention='gatv2' share one "
+                "projection; in 'gat' they always do"
+            )
         return {"target_score": target_score}
     if not target_score:
         raise InputError(
             f"target_score=False leaves a term out of the score of attention='gat'; that of "
             f"{attention!r} has no term of the target alone"
         )
-    return {}
+    return {"share_weights": share_weights}

@@ -135,6 +135,8 @@ class ModelConfig(Section):
     symmetric_norm: bool = False
     # Whether the target has a term in the score; false needs attention = "gat".
     target_score: bool = True
+    # One projection for sources and targets; true needs attention = "gatv2".
+    share_weights: bool = False
     add_self_loops: bool = True
     negative_slope: NotNegative = 0.2
     bias: bool = True
@@ -157,6 +159,10 @@ class ModelConfig(Section):
             raise ValueError(
                 f'target_score = false leaves out a term of attention = "gat", got '
                 f"{self.attention!r}"
+            )
+        if self.share_weights and self.attention != "gatv2":
+            raise ValueError(
+                f'share_weights = true is an option of attention = "gatv2", got {self.attention!r}'
             )
         if self.residual_output and (self.linear_output or self.jumping_knowledge != "none"):
             raise ValueError(

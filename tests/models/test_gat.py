@@ -89,6 +89,15 @@ def test_scores_without_the_target_leave_its_vector_alone():
     model.load_state_dict(GAT(6, 4).state_dict())
 
 
+def test_shared_weights_are_one_projection_in_every_layer():
+    apart, shared = (GAT(6, 4, attention="gatv2", share_weights=one) for one in (False, True))
+    for layer in (shared.hidden[0].conv, shared.output):
+        assert layer.lin_l is layer.lin_r
+    counts = [sum(p.numel() for p in model.parameters()) for model in (apart, shared)]
+    # Less a second projection and its bias in both layers: 6 to 64 channels, 64 to 4.
+    assert counts[0] - counts[1] == (6 * 64 + 64) + (64 * 4 + 4)
+
+
 def test_options_reach_the_layers():
     model = GAT(6, 4, attention="gatv2", heads=[3], attention_dropout=0.1, value_dropout=0.2,
                 symmetric_norm=True, add_self_loops=False, negative_slope=0.3)  # fmt: skip
@@ -189,6 +198,7 @@ def test_reset_parameters_draws_anew():
         ({"edge_embedding": 4}, "edge_embedding=4 encodes features of edges, and edge_dim says"),
         ({"edge_embedding": -1, "edge_dim": 2}, "edge_embedding is -1; expected 0 or more"),
         ({"target_score": False, "attention": "gatv2"}, "target_score=False leaves a term out"),
+        ({"share_weights": True}, "share_weights=True lets sources and targets of attention='gatv2'"),
         ({"residual_output": True, "linear_output": True}, "residual_output is a skip over"),
         ({"heads": [4, 2], "jumping_knowledge": "max"}, "needs hidden layers of one width"),
     ],
