@@ -3,7 +3,8 @@
 N nodes, E edges, F features, K classes (or labels, when a node may carry several), S splits.
 """
 
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
@@ -154,6 +155,13 @@ class NodeTask:
             "train/val/test": f"{sizes['train']}/{sizes['val']}/{sizes['test']}",
             "metric": self.metric,
         }
+
+    def without_edge_features(self) -> "NodeTask":
+        """The same task on the same tensors, in which edges have no features."""
+        graphs = [copy(graph) for graph in self.graphs]
+        for graph in graphs:
+            graph.edge_attr = None
+        return replace(self, graphs=tuple(graphs))
 
     def validate(self, *, allow_overlap: bool = False, check_finite: bool = True) -> "NodeTask":
         """Check the task and return it; the error names the node, the part and the split.

@@ -79,6 +79,8 @@ class DataConfig(Section):
     normalize_features: Literal["none", "row"] = "none"
     # "sparse" multiplies the features as a sparse matrix, "auto" does so where most are zero.
     features: Literal["auto", "dense", "sparse"] = "auto"
+    # Whether the scores of attention depend on the features of edges, where edges have any.
+    edge_features: bool = True
     # Add the reverse of every edge that lacks it.
     undirected: bool = False
     # Whether missing files may be fetched.

@@ -144,12 +144,20 @@ def load_task(config: DataConfig) -> NodeTask:
     if config.edges is not None:
         options = config.files.model_dump()
         options |= config.model_dump(include={"allow_overlap", "check_finite"})
-        return data.from_files(config.edges, config.nodes, config.label, **options)
-    return data.load(config.name, config.root, download=config.download)
+        task = data.from_files(config.edges, config.nodes, config.label, **options)
+    else:
+        task = data.load(config.name, config.root, download=config.download)
+    return _as_wanted(task, config)
+
+
+def _as_wanted(task: NodeTask, config: DataConfig) -> NodeTask:
+    leaves_out = task.edge_dim is not None and not config.edge_features
+    return task.without_edge_features() if leaves_out else task
 
 
 def _checked(task: NodeTask, config: DataConfig) -> NodeTask:
-    return task.validate(allow_overlap=config.allow_overlap, check_finite=config.check_finite)
+    task.validate(allow_overlap=config.allow_overlap, check_finite=config.check_finite)
+    return _as_wanted(task, config)
 
 
 def _refuse_strangers(path: Path, config: TrainConfig | None, resume: bool) -> None:

@@ -226,3 +226,15 @@ def test_edge_features_are_checked(attr, sentence):
     )  # fmt: skip
     with pytest.raises((ValueError, TypeError), match=sentence):
         NodeTask("pair", (graph,), 2).validate(allow_overlap=True)
+
+
+def test_a_task_without_edge_features_shares_all_else(a_task):
+    task = a_task(edge_attr=torch.rand(6, 2))
+    assert task.edge_dim == 2
+    graph = task.graphs[0].graph()
+    plain = task.without_edge_features()
+    assert plain.edge_dim is None
+    assert task.edge_dim == 2
+    assert plain.graphs[0].graph() is graph
+    assert plain.graphs[0].x is task.graphs[0].x
+    assert plain.validate() is plain
