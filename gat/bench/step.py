@@ -54,7 +54,6 @@ PLAIN = {
     "loss": "cross-entropy",
     "labels.inputs": False,
     "distillation.enabled": False,
-    "sampling.name": "none",
 }
 
 

@@ -1,11 +1,17 @@
 """`gat datasets` and `gat results`: what there is, and what came out."""
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gat.cli.options import Datasets, Results
 from gat.cli.pages import with_block, write_pages
 from gat.cli.show import table
 from gat.errors import InputError
+
+if TYPE_CHECKING:
+    from gat.train.experiment import Experiment
+    from gat.train.results import Summary
 
 __all__ = ["datasets_command", "results_command"]
 
@@ -46,34 +52,61 @@ def _shown(value: object) -> str:
 
 
 def results_command(options: Results) -> None:
-    """Render RESULTS.md and the README's table from the stored seeds."""
-    from gat.train.experiment import experiments, results_folder
-    from gat.train.results import render, stored
+    """Render RESULTS.md, REPLICAS.md and the README's table from the stored seeds."""
+    from gat.train.experiment import results_folder
+    from gat.train.results import render
     from gat.train.results import table as markdown
 
     folder = results_folder(options.output)
+    rows = _current(folder)
+    if options.output is not None:
+        pages = {folder / "RESULTS.md": render(rows)}
+        write_pages(pages, check=options.check, command="gat results")
+        return
+    texts = {folder.parent / "RESULTS.md": render(rows), **_replicas(folder.parent)}
+    readme = folder.parent.parent / "README.md"
+    if readme.is_file():
+        texts[readme] = with_block(readme, "results", markdown(rows))
+    write_pages(texts, check=options.check, command="gat results")
+
+
+def _current(folder: Path) -> list[tuple["Experiment", "Summary"]]:
+    """What the experiments, as they are now, would give again; InputError where there is none."""
+    from gat.train.experiment import experiments
+    from gat.train.results import stored
+
     found = stored(folder)
     rows = []
     for name, entry in experiments().items():
         current = entry.current(found[name]) if name in found else None
         if current is None or not current.results:
             continue
-        stale = len(found[name].results) - len(current.results)
-        if stale:
-            print(
-                f"gat: {stale} result(s) of {name} are of another configuration and left out; "
-                f"run gat reproduce {name} again",
-                file=sys.stderr,
-            )
+        _say_stale(len(found[name].results) - len(current.results), name)
         rows.append((entry, current))
     if not rows:
         raise InputError(f"{folder} holds no results; run gat reproduce EXPERIMENT first")
-    if options.output is not None:
-        pages = {folder / "RESULTS.md": render(rows)}
-        write_pages(pages, check=options.check, command="gat results")
-        return
-    texts = {folder.parent / "RESULTS.md": render(rows)}
-    readme = folder.parent.parent / "README.md"
-    if readme.is_file():
-        texts[readme] = with_block(readme, "results", markdown(rows))
-    write_pages(texts, check=options.check, command="gat results")
+    return rows
+
+
+def _replicas(experiments_folder: Path) -> dict[Path, str]:
+    """The page of results on replicas, where there are any."""
+    from gat.train.experiment import experiments
+    from gat.train.replicas import current_replicas, render_replicas, stored_replicas
+
+    found = stored_replicas(experiments_folder / "replicas")
+    rows = []
+    for name, entry in experiments().items():
+        current = current_replicas(entry, found.get(name, []))
+        _say_stale(len(found.get(name, [])) - len(current), f"{name} on a replica")
+        if current:
+            rows.append((entry, current))
+    return {experiments_folder / "REPLICAS.md": render_replicas(rows)} if rows else {}
+
+
+def _say_stale(count: int, name: str) -> None:
+    if count:
+        print(
+            f"gat: {count} result(s) of {name} are of another configuration and left out; "
+            f"run gat reproduce {name.split()[0]} again",
+            file=sys.stderr,
+        )

@@ -163,6 +163,9 @@ class Reproduce:
 
     Every seed is stored with its configuration, versions and machine; seeds already there are
     kept, so an interrupted reproduction continues. Without a name, the experiments are listed.
+
+    Where the real data of OGB cannot be had, --replica 0.01 runs the recipe on a planted graph of a
+    hundredth of the size, beside baselines; such results are kept apart.
     """
 
     experiment: Annotated[Positional[str | None], given("[EXPERIMENT]", "(e.g. cora/gat)")] = None
@@ -172,9 +175,15 @@ class Reproduce:
     jobs: Annotated[int, WHOLE, given("N", "(default: 1)")] = 1
     """Runs at a time, in processes that share the cores."""
     output: Folder = None
-    """Where results go (default: experiments/results of the checkout)."""
+    """Where results go (default: experiments/results of the checkout, with --replica
+    experiments/replicas)."""
     root: Folder = None
     """Where the data lie."""
+    replica: Annotated[float | None, NUMBER, given("SCALE")] = None
+    """Run on a replica of this scale (1: the real sizes), written into the cache, with one seed
+    unless --seeds says more."""
+    epochs: Count = None
+    """With --replica: at most so many epochs."""
     fresh: Annotated[FlagCreatePairsOff[bool], given(None)] = False
     """Run every seed again, also those already stored."""
 
@@ -199,7 +208,7 @@ class Datasets:
 
 @dataclass(frozen=True)
 class Results:
-    """Render the stored results as experiments/RESULTS.md.
+    """Render the stored results as experiments/RESULTS.md, those on replicas as REPLICAS.md.
 
     Also renews the table in README.md between `<!-- results -->` and `<!-- /results -->`.
     With --output, RESULTS.md is written into that folder and nothing else is touched.

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gat.cli.options import Reproduce
 from gat.cli.show import live_line, percent, progress_line, say, table
+from gat.errors import InputError
 
 if TYPE_CHECKING:
     from gat.train.experiment import Experiment
@@ -27,6 +29,14 @@ def reproduce_command(options: Reproduce) -> None:
         return
     entry = experiment(options.experiment)
     say(f"{entry.name}: {entry.title}")
+    if options.replica is not None:
+        _on_replica(options, entry, options.replica)
+        return
+    if options.epochs is not None:
+        raise InputError(
+            "--epochs shortens a run on a replica; a result beside a published row runs the whole "
+            "recipe. Add --replica SCALE, or use gat train with --epochs"
+        )
     with _followed(options, entry) as (on_seed, on_epoch):
         summary = reproduce(
             entry.name,
@@ -40,6 +50,33 @@ def reproduce_command(options: Reproduce) -> None:
         )
     show_summary(entry, summary)
     say(f"every seed is in {results_folder(options.output) / entry.name}")
+
+
+def _on_replica(options: Reproduce, entry: "Experiment", scale: float) -> None:
+    from gat.train.replicas import on_replica, replicas_folder
+
+    if options.root is not None or options.jobs != 1:
+        raise InputError(
+            "a replica is written into the cache and run by one process; leave out --root and "
+            "--jobs, or --replica"
+        )
+    options = replace(options, seeds=options.seeds or 1)
+    say(f"on a replica of {entry.dataset} at scale {scale:g}, which is not the real data")
+    with _followed(options, entry) as (on_seed, on_epoch):
+        summary = on_replica(
+            entry.name,
+            scale,
+            seeds=options.seeds or 1,
+            epochs=options.epochs,
+            output=options.output,
+            fresh=options.fresh,
+            on_seed=on_seed,
+            on_epoch=on_epoch,
+        )
+    rows = [["ours", str(summary)]]
+    rows += [[name, f"{mean:.2f}"] for name, mean in summary.baselines().items()]
+    table(["on the replica", f"test {summary.results[0].metric} %"], rows)
+    say(f"every seed is in {replicas_folder(options.output) / entry.name}")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,7 +31,18 @@ from gat.train.results import (
     versions,
 )
 
-__all__ = ["Experiment", "experiment", "experiments", "recipe_for", "reproduce"]
+if TYPE_CHECKING:
+    from gat.data import NodeTask
+
+__all__ = [
+    "Experiment",
+    "experiment",
+    "experiments",
+    "locked",
+    "measured",
+    "recipe_for",
+    "reproduce",
+]
 
 
 class Experiment(BaseModel):
@@ -147,7 +158,7 @@ def reproduce(
     num_splits = card(entry.dataset).splits if entry.vary_split else 1
     configs = {seed: entry.config_of(seed, num_splits) for seed in range(count)}
     found: dict[int, SeedResult] = {}
-    with _locked(folder, name):
+    with locked(folder, name):
         for seed, config in configs.items():
             kept = None if fresh else SeedResult.read(folder, seed)
             if kept is not None and kept.stands_for(config, versions()):
@@ -166,8 +177,8 @@ def reproduce(
 
 
 @contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
-    """Two reproductions into one folder would both train every seed."""
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """While results of ``name`` go into ``folder``: two processes would both train every seed."""
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -252,30 +263,39 @@ def run_one(task: Task, on_epoch: Callable[..., None] | None = None) -> SeedResu
     """Train one seed; no run folder is left behind."""
     # Deferred: listing experiments needs neither models nor data.
     from gat.train.baselines import baselines
-    from gat.train.trainer import load_task, train
+    from gat.train.trainer import load_task
 
     name, config, root, with_baselines = task
     local = config if root is None else config.updated(**{"data.root": root})
     data = load_task(local.data)
-    run = train(local, task=data, on_epoch=on_epoch)
-    beside: dict[str, float] = {}
+    fields = measured(name, config, data, on_epoch)
     if with_baselines:
-        beside = baselines(data, local.data.split, normalize=local.data.normalize_features)
+        how = local.data.normalize_features
+        fields["baselines"] = baselines(data, local.data.split, normalize=how)
+    return SeedResult(**fields)
+
+
+def measured(
+    name: str, config: TrainConfig, data: "NodeTask", on_epoch: Callable[..., None] | None = None
+) -> dict[str, Any]:
+    """The fields of a `SeedResult` of experiment ``name``: ``config`` trained on ``data``."""
+    from gat.train.trainer import train
+
+    run = train(config, task=data, on_epoch=on_epoch)
     commit, changed = commit_and_changes()
     names = ("metric", "train", "val", "test", "best_epoch", "epochs", "seconds")
-    measured: dict[str, Any] = {name: getattr(run, name) for name in names}
-    raw = {part: measured[part] for part in run.smoothed}
-    measured |= run.reported
-    return SeedResult(
-        experiment=name,
-        seed=config.seed,
-        split=config.data.split,
-        config=config.to_dict(),
-        versions=versions(),
-        machine=machine(),
-        commit=commit,
-        uncommitted_changes=changed,
-        baselines=beside,
-        unsmoothed=raw,
-        **measured,
-    )
+    scores: dict[str, Any] = {name: getattr(run, name) for name in names}
+    raw = {part: scores[part] for part in run.smoothed}
+    scores |= run.reported
+    return {
+        "experiment": name,
+        "seed": config.seed,
+        "split": config.data.split,
+        "config": config.to_dict(),
+        "versions": versions(),
+        "machine": machine(),
+        "commit": commit,
+        "uncommitted_changes": changed,
+        "unsmoothed": raw,
+        **scores,
+    }

@@ -198,7 +198,10 @@ def test_reset_parameters_draws_anew():
         ({"edge_embedding": 4}, "edge_embedding=4 encodes features of edges, and edge_dim says"),
         ({"edge_embedding": -1, "edge_dim": 2}, "edge_embedding is -1; expected 0 or more"),
         ({"target_score": False, "attention": "gatv2"}, "target_score=False leaves a term out"),
-        ({"share_weights": True}, "share_weights=True lets sources and targets of attention='gatv2'"),
+        (
+            {"share_weights": True},
+            "share_weights=True lets sources and targets of attention='gatv2'",
+        ),
         ({"residual_output": True, "linear_output": True}, "residual_output is a skip over"),
         ({"heads": [4, 2], "jumping_knowledge": "max"}, "needs hidden layers of one width"),
     ],
