@@ -1,5 +1,6 @@
 """OGB's data sets when something is wrong: missing and hostile files, no network, two at once."""
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from gat.data import load, load_hetero
-from gat.data.ogb import kept, reader, require
+from gat.data.ogb import kept, raw, reader, require
 from gat.errors import CorruptDataError, InputError, RunLockedError
 from tests.data.ogb_folders import table, write_mag, write_ogb
 
@@ -332,6 +333,34 @@ def test_load_by_two_threads_reads_the_raw_files_once(tmp_path, monkeypatch):
         thread.join(60)
     assert [task.num_edges for task in found] == [5] * 3
     assert len(times) == 1
+
+
+def test_load_by_threads_of_different_data_sets_puts_everything_back(tmp_path, monkeypatch):
+    # Each holds ogb open until all have come as far, or until they are seen to take turns.
+    names = ["ogbn-arxiv", "ogbn-products", "ogbn-proteins"]
+    gate, dataset = threading.Barrier(len(names)), raw._dataset
+
+    def held(*arguments):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            gate.wait(0.2)
+        return dataset(*arguments)
+
+    monkeypatch.setattr(raw, "_dataset", held)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    before = sys.stdout, sys.stderr, set(torch.serialization.get_safe_globals())
+    for name in names:
+        write_ogb(tmp_path, name)
+    threads = [threading.Thread(target=load, args=(name, tmp_path)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    after = sys.stdout, sys.stderr, set(torch.serialization.get_safe_globals())
+    assert after == before
+    assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
+    assert all(list((tmp_path / name.replace("-", "_")).glob("mapped/v*")) for name in names)
 
 
 def test_load_by_two_processes_reads_the_raw_files_once(tmp_path, monkeypatch):

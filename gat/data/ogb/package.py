@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -16,22 +17,26 @@ __all__ = ["guarded", "master_row", "require"]
 
 # With this set, torch.load runs whatever a pickle asks for.
 UNSAFE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+# What is changed for a while and put back belongs to the process: by one thread at a time, or one
+# would put back what another had changed.
+IMPORTING, READING = threading.Lock(), threading.Lock()
 
 
 def require() -> Any:
     """The module ``ogb.nodeproppred``; MissingDependencyError says how to install it."""
-    if "ogb.nodeproppred" in sys.modules:
-        return sys.modules["ogb.nodeproppred"]
-    try:
-        with _no_question_at_import(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import ogb.nodeproppred
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"OGB data sets need the package ogb, which is not installed ({error}): "
-            "pip install graph-attention[ogb]"
-        ) from None
-    return ogb.nodeproppred
+    with IMPORTING:
+        if "ogb.nodeproppred" in sys.modules:
+            return sys.modules["ogb.nodeproppred"]
+        try:
+            with _no_question_at_import(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import ogb.nodeproppred
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"OGB data sets need the package ogb, which is not installed ({error}): "
+                "pip install graph-attention[ogb]"
+            ) from None
+        return ogb.nodeproppred
 
 
 @contextmanager
@@ -64,22 +69,23 @@ def master_row(name: str) -> dict[str, str]:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Let ogb print into the void, and torch.load admit PyG's three globals and no others."""
+    """Let ogb print into the void, and torch.load admit PyG's three globals and no others.
+
+    Threads take turns. What another one prints meanwhile is lost as well.
+    """
     from torch.serialization import safe_globals
     from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
     from torch_geometric.data.storage import GlobalStorage
 
-    unsafe = os.environ.pop(UNSAFE, None)
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(redirect_stdout(io.StringIO()))
-            stack.enter_context(redirect_stderr(io.StringIO()))
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
-            stack.enter_context(safe_globals([DataEdgeAttr, DataTensorAttr, GlobalStorage]))
-            yield
-    finally:
-        _set_variable(UNSAFE, unsafe)
+    with ExitStack() as stack:
+        stack.enter_context(READING)
+        stack.callback(_set_variable, UNSAFE, os.environ.pop(UNSAFE, None))
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        stack.enter_context(redirect_stderr(io.StringIO()))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(safe_globals([DataEdgeAttr, DataTensorAttr, GlobalStorage]))
+        yield
 
 
 def _set_variable(name: str, value: str | None) -> None:
