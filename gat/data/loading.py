@@ -12,7 +12,7 @@ from gat.data.replica import mark_replica, read_replica
 from gat.data.task import NodeTask
 from gat.errors import CorruptDataError
 
-__all__ = ["load", "load_card"]
+__all__ = ["check_counts", "load", "load_card"]
 
 # Module and function of each reader; imported when used, so that gat.data stays light.
 READERS = {
@@ -56,11 +56,11 @@ def load_card(card: Card, root: str | Path | None = None, *, download: bool = Tr
     if replica is not None:
         mark_replica(task, card, replica)
     else:
-        _check_counts(task, card)
+        check_counts(task, card)
     return task.validate(check_finite=not all(graph._finite for graph in task.graphs))
 
 
-def _check_counts(task: NodeTask, card: Card) -> None:
+def check_counts(task: NodeTask, card: Card) -> None:
     """Refuse files that read well but are not the published data set."""
     counts = card.counts
     pairs = {

@@ -1,7 +1,9 @@
 """OGB's data sets when something is wrong: missing and hostile files, no network, two at once."""
 
 import contextlib
+import hashlib
 import importlib
+import json
 import multiprocessing
 import os
 import pickle
@@ -281,6 +283,83 @@ def test_load_makes_a_copy_again_whose_sorted_edges_lead_out(tmp_path):
     (place / "col.npy").write_bytes(content)
     load("ogbn-arxiv", tmp_path)
     assert (place / "col.npy").read_bytes() == original
+
+
+def signed_again(place: Path, change) -> None:
+    """The copy's manifest after ``change``, with checksums that are right."""
+    manifest = json.loads((place / "manifest.json").read_text().partition("\n")[2])
+    manifest["files"] = {name: kept._signs(place / name) for name in manifest["files"]}
+    body = json.dumps(change(manifest))
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    (place / "manifest.json").write_text(f"{digest}\n{body}")
+
+
+def without(key: str, name: str):
+    return lambda manifest: manifest | {key: {k: v for k, v in manifest[key].items() if k != name}}
+
+
+def an_npz(path: Path) -> None:
+    with path.open("wb") as stream:
+        np.savez(stream, x=np.ones((6, 4)))
+
+
+HOSTILE = {
+    "pickled objects": lambda path: np.save(
+        path, np.array([Payload(path.parent / "m")], dtype=object)
+    ),
+    "a pickle": lambda path: path.write_bytes(pickle.dumps(Payload(path.parent / "m"))),
+    "an npz": an_npz,
+    "words": lambda path: np.save(path, np.array(["a", "b"])),
+    "no bytes": lambda path: path.write_bytes(b""),
+    "too short": lambda path: np.save(path, np.zeros((3, 4), dtype=np.float32)),
+    "a number": lambda path: np.save(path, np.float32(1)),
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("name", ["x", "y", "rowptr"])
+def test_load_makes_a_hostile_copy_again_and_runs_nothing(tmp_path, hostile, name):
+    folder = write_ogb(tmp_path)
+    before = load("ogbn-arxiv", tmp_path).graphs[0]
+    (place,) = (folder / "mapped").glob("v*")
+    (place / f"{name}.npy").unlink()
+    HOSTILE[hostile](place / f"{name}.npy")
+    signed_again(place, lambda manifest: manifest)
+    after = load("ogbn-arxiv", tmp_path).graphs[0]
+    assert torch.equal(after.x, before.x)
+    assert torch.equal(after.y, before.y)
+    assert not list(place.glob("m"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda _: {}, lambda _: [], without("files", "col.npy"), without("facts", "classes")],
+    ids=["empty", "a list", "no col", "no classes"],
+)
+def test_load_makes_a_copy_again_whose_manifest_lacks_something(tmp_path, change):
+    folder = write_ogb(tmp_path)
+    load("ogbn-arxiv", tmp_path)
+    (place,) = (folder / "mapped").glob("v*")
+    signed_again(place, change)
+    assert load("ogbn-arxiv", tmp_path).num_edges == 5
+
+
+def test_load_hetero_makes_a_copy_again_whose_relations_lead_out(tmp_path):
+    folder = write_mag(tmp_path)
+    before = load_hetero("ogbn-mag", tmp_path)["author", "writes", "paper"].edge_index.clone()
+    (place,) = (folder / "mapped").glob("v*")
+    path = place / "edge_index.author___writes___paper.npy"
+    path.unlink()
+    np.save(path, np.full((2, 4), 5))
+    signed_again(place, lambda manifest: manifest)
+    again = load_hetero("ogbn-mag", tmp_path)["author", "writes", "paper"].edge_index
+    assert torch.equal(again, before)
+
+
+def test_load_hetero_holds_the_real_name_to_the_published_counts(tmp_path):
+    (write_mag(tmp_path) / "replica.toml").unlink()
+    with pytest.raises(CorruptDataError, match="hold 6 nodes, the published data set has 736389"):
+        load_hetero("ogbn-mag", tmp_path)
 
 
 def test_load_reads_changed_raw_files_again_and_forgets_the_old_copy(tmp_path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gat.data.catalog import Card, card
+from gat.data.loading import check_counts
 from gat.data.ogb.arrays import Arrays, Facts, named_arrays, relation_key
 from gat.data.ogb.files import Folder, look
 from gat.data.ogb.kept import Tensors, kept_or_made
@@ -51,14 +52,17 @@ def load_hetero(
     stored (directed). reverse: add the reverse of every relation, and of the citations between
     papers within their own, as ``torch_geometric.transforms.ToUndirected``.
 
-    Where files are looked for, downloads and errors are as in ``gat.data.load``; InputError for a
-    data set with one type of nodes.
+    Where files are looked for, downloads, checks and errors are as in ``gat.data.load``; InputError
+    for a data set with one type of nodes.
     """
     entry = card(name)
     if "target" not in entry.options:
         raise InputError(f"{entry.name} has one type of nodes; read it with gat.data.load")
     folder = look(entry, find_or_fetch(entry, root, download=download, ready=require))
     tensors, facts = _tensors(folder)
+    task = _task(folder, tensors, facts).validate(check_finite=False)
+    if folder.replica is None:
+        check_counts(task, entry)
     data = _hetero_data(folder, tensors, facts)
     if reverse:
         from torch_geometric.transforms import ToUndirected
