@@ -3,6 +3,7 @@
 Their file replica.toml says so, beside raw/; without it they could be taken for the real thing.
 """
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ REPLICA = "replica.toml"
 def read_replica(card: Card, folder: Path) -> dict[str, Any] | None:
     """What ``folder/replica.toml`` says; None where there is none.
 
-    CorruptDataError unless it is of ``card`` and has a scale.
+    CorruptDataError unless it is of ``card`` and has a scale above 0; its ``classes``, if it tells
+    them, are a whole number above 0.
     """
     path = folder / REPLICA
     if not path.is_file():
@@ -30,10 +32,13 @@ def read_replica(card: Card, folder: Path) -> dict[str, Any] | None:
         raise CorruptDataError(
             f"{path} is not valid TOML ({error}); write the replica again"
         ) from None
-    if facts.get("dataset") != card.name or not isinstance(facts.get("scale"), int | float):
+    scale, classes = facts.get("scale"), facts.get("classes", 1)
+    good = isinstance(scale, int | float) and not isinstance(scale, bool) and 0 < scale < math.inf
+    good = good and type(classes) is int and classes > 0
+    if facts.get("dataset") != card.name or not good:
         raise CorruptDataError(
-            f"{path} says dataset = {facts.get('dataset')!r}, scale = {facts.get('scale')!r}; "
-            f"expected {card.name!r} and a number. Write the replica again"
+            f"{path} says dataset = {facts.get('dataset')!r}, scale = {scale!r}, classes = "
+            f"{classes!r}; expected {card.name!r} and numbers above 0. Write the replica again"
         )
     return facts
 

@@ -174,6 +174,10 @@ def test_load_of_the_real_name_holds_it_to_the_published_counts(tmp_path):
         ("scale = \n", "not valid TOML"),
         ('scale = "small"\n', "scale = 'small'"),
         ("", "scale = None"),
+        ("scale = true\n", "scale = True"),
+        ("scale = nan\n", "scale = nan"),
+        ('scale = 1\nclasses = "two"\n', "classes = 'two'"),
+        ("scale = 1\nclasses = 0\n", "classes = 0"),
     ],
 )
 def test_load_of_a_replica_with_a_bad_description_is_refused(tmp_path, replica, says):

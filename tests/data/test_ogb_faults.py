@@ -1,6 +1,7 @@
 """OGB's data sets when something is wrong: missing and hostile files, no network, two at once."""
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import json
@@ -10,6 +11,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,10 +52,38 @@ class Payload:
     ],
 )
 def test_load_names_the_missing_file_and_asks_nothing(tmp_path, name, monkeypatch):
-    folder = write_ogb(tmp_path)
+    folder = write_ogb(tmp_path, replica=None)
     (folder / name).unlink()
     monkeypatch.setattr("builtins.input", None)
     with pytest.raises(CorruptDataError, match=f"lacks {name}; .*arxiv.zip.*load again"):
+        load("ogbn-arxiv", tmp_path)
+
+
+def test_load_of_a_replica_that_lacks_a_file_does_not_send_for_the_real_one(tmp_path):
+    folder = write_ogb(tmp_path)
+    (folder / "raw" / "edge.csv.gz").unlink()
+    with pytest.raises(CorruptDataError, match=r"lacks raw/edge\.csv\.gz.*rite the replica again$"):
+        load("ogbn-arxiv", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+    ],
+    ids=["full", "none"],
+)
+def test_load_without_room_for_temporary_files_does_not_blame_the_data(
+    tmp_path, monkeypatch, error
+):
+    write_ogb(tmp_path)
+
+    def no_room(*_, **__):
+        raise error
+
+    monkeypatch.setattr(tempfile, "mkdtemp", no_room)
+    with pytest.raises(InputError, match=r"temporary file.*: .*free space, or .* TMPDIR"):
         load("ogbn-arxiv", tmp_path)
 
 

@@ -31,8 +31,8 @@ BINARY_HETERO = (
 class Folder:
     """A folder that is complete, as ``look`` found it.
 
-    replica: what its replica.toml says, else
-    None. binary: npz files in place of csv.gz. processed: ogb's own copy, where raw/ is not there.
+    replica: what its replica.toml says, else None. binary: npz files in place of csv.gz.
+    processed: ogb's own copy, where raw/ is not there.
     """
 
     path: Path
@@ -83,17 +83,22 @@ def look(card: Card, path: Path) -> Folder:
     if not (path / "raw").is_dir() and (path / PROCESSED).is_file():
         processed = path / PROCESSED
         names = [name for name in names if not name.startswith("raw/")]
-    _check_there(card, path, names)
+    _check_there(card, path, names, replica is not None)
     return Folder(path, card, replica, binary, processed)
 
 
-def _check_there(card: Card, path: Path, names: list[str]) -> None:
+def _check_there(card: Card, path: Path, names: list[str], replica: bool) -> None:
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
         url = card.archive.url if card.archive else card.url
+        remedy = (
+            "Write the replica again"
+            if replica
+            else f"Put what is missing there (from {url}), or delete the folder and load again, "
+            "which fetches it"
+        )
         raise CorruptDataError(
-            f"{path} lacks {', '.join(missing)}; {card.name} cannot be read without. Put what is "
-            f"missing there (from {url}), or delete the folder and load again, which fetches it"
+            f"{path} lacks {', '.join(missing)}; {card.name} cannot be read without. {remedy}"
         )
     known = {file.name: file for file in card.files}
     for name in names:

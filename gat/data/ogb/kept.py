@@ -2,10 +2,10 @@
 
 It lies beside the raw files in mapped/KEY, or in the user's cache where that cannot be written. KEY
 tells the raw files (names, sizes, times), the card's options and FORMAT, so other files make
-another copy. A copy appears whole or not at all. What is checked when it is opened: the manifest's
-sha256, every file's size, the sha256 of its first and last 4 KiB, that arrays fit together, and that
-edges which no door will check again stay within their nodes; not all that lies between the ends. What
-fails is no error: the copy is made again.
+another copy. A copy appears whole or not at all. What is checked when it is opened: the
+manifest's sha256, every file's size, the sha256 of its first and last 4 KiB, that arrays fit
+together, and that edges which no door will check again stay within their nodes; of the rest nothing
+that lies between a file's ends. A copy that fails is made again.
 """
 
 import hashlib
@@ -157,7 +157,7 @@ def _mapped(path: Path) -> Tensor:
 def _fitting(tensors: Tensors, facts: Facts) -> bool:
     """Whether there is a row for each node and edge."""
     nodes, edges = int(facts["nodes"]), tensors["edge_index"].shape[1]
-    rows = {name: nodes for name in ("x", "y", "train", "val", "test", "year")}
+    rows = dict.fromkeys(("x", "y", "train", "val", "test", "year"), nodes)
     rows |= {"edge_attr": edges, "col": edges, "perm": edges, "rowptr": nodes + 1}
     needed = {"x", "y", "train", "val", "test", "col", "rowptr"} <= tensors.keys()
     fits = all(len(tensors[name]) == count for name, count in rows.items() if name in tensors)

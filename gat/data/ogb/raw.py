@@ -4,6 +4,7 @@ ogb would save what it made as a pickle beside the raw files and load that again
 written there; a processed file that ogb left is opened only where the raw files are gone.
 """
 
+import errno
 import pickle
 import tempfile
 from pathlib import Path
@@ -12,16 +13,20 @@ from typing import Any
 from gat.data.ogb.files import Folder
 from gat.data.ogb.package import guarded, master_row, require
 from gat.data.tables import unreadable
-from gat.errors import CorruptDataError
+from gat.errors import CorruptDataError, InputError
 
 __all__ = ["read_raw"]
+
+# Faults of the place for temporary files, which is no fault of the data.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def read_raw(folder: Folder) -> tuple[Any, dict[str, Any]]:
     """PyG's ``Data`` as ogb fills it, and the node numbers of "train", "valid" and "test".
 
     Raises CorruptDataError for damaged files, and for a processed file that holds anything but
-    PyG's classes and tensors, none of which was run.
+    PyG's classes and tensors, none of which was run; InputError where there is no room for
+    temporary files.
     """
     require()
     try:
@@ -32,6 +37,13 @@ def read_raw(folder: Folder) -> tuple[Any, dict[str, Any]]:
         raise
     except PermissionError as error:
         raise unreadable(Path(error.filename or folder.path), error) from None
+    except OSError as error:
+        if error.errno not in NO_ROOM and "temporary directory" not in str(error):
+            raise _damaged(folder, error) from error
+        raise InputError(
+            f"no temporary file could be written to read {folder.card.name}: {error}; free space, "
+            "or name another folder with the environment variable TMPDIR"
+        ) from error
     # SystemExit: ogb's way of refusing, in versions to come as in 1.3.6.
     except (Exception, SystemExit) as error:
         raise _damaged(folder, error) from error
