@@ -49,7 +49,7 @@ def test_published_sizes_are_those_of_the_cards():
         facts, counts = PUBLISHED[name], card(name).counts
         assert (facts.nodes, facts.classes) == (counts.nodes, counts.classes)
         assert sum(facts.parts) == facts.nodes
-        assert f"{facts.edges:,}" in counts.edges_counted
+        assert f"{facts.edges:,}" in f"{counts.edges:,}, {counts.edges_counted}"
         assert facts.metric == card(name).metric
         assert scaled(facts, 1.0) == facts
     assert scaled(PUBLISHED["ogbn-mag"], 1.0) == PUBLISHED["ogbn-mag"]
@@ -205,7 +205,19 @@ def test_planted_graph_takes_other_parameters():
         (lambda: planted_graph("cora"), "no replica of 'cora'; there are those of ogbn-arxiv"),
         (lambda: planted_graph("ogbn-arxiv", scale=0), "scale must be a number above 0, got 0"),
         (lambda: planted_graph("ogbn-arxiv", scale=float("nan")), "above 0, got nan"),
+        (lambda: planted_graph("ogbn-arxiv", scale="small"), "above 0, got 'small'"),
+        (lambda: planted_graph("ogbn-arxiv", scale=True), "above 0, got True"),
         (lambda: write_ppi("nowhere", scale=-1.0), "scale must be a number above 0, got -1.0"),
+        (lambda: write_ppi("nowhere", scale=float("inf")), "above 0, got inf"),
+        (lambda: write_ppi("nowhere", seed=None), "seed must be a whole number.* got None"),
+        (lambda: write_replica("ogbn-arxiv", "nowhere", seed=None), "seed must be .* got None"),
+        (lambda: planted_graph("ogbn-proteins", scale=1e-3, seed=-1), "0 or above; got -1"),
+        (lambda: planted_mag(scale=1e-4, seed=1.5), "seed must be a whole number.* got 1.5"),
+        (lambda: Planted(0.5, 0.5, 0, 0, float("nan"), 1, 2.5), "signal must be a finite number"),
+        (lambda: Planted(0.5, 0.5, 0, 0, 1, float("inf"), 2.5), "mark must be a finite number"),
+        (lambda: Planted(0.5, 0.5, 0, 0, 1, 1, float("nan")), "exponent must be a finite number"),
+        (lambda: Planted("a", 0.5, 0, 0, 1, 1, 2.5), "same must be a finite number, got 'a'"),
+        (lambda: Planted(0.5, 0.5, 1.0, 0, 1, 1, 2.5), "general_nodes = 1 there are none"),
         (lambda: write_replica("ogbn-arxiv", "nowhere", format="npz"), "'csv' or 'binary', got"),
         (
             lambda: planted_graph("ogbn-proteins", planted=DEFAULTS["ogbn-arxiv"]),
@@ -413,6 +425,39 @@ def test_write_replica_never_replaces_and_leaves_nothing_half_written(tmp_path, 
     with pytest.raises(OSError, match="disk full"):
         write_replica("ogbn-products", tmp_path, scale=0.0001)
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_write_replica_beside_another_process_that_was_quicker(tmp_path, monkeypatch):
+    write = synthetic.replica.mapping.write
+
+    def slower(folder, graph):
+        write(folder, graph)
+        (tmp_path / "ogbn_arxiv" / "raw").mkdir(parents=True)
+
+    monkeypatch.setattr(synthetic.replica.mapping, "write", slower)
+    with pytest.raises(InputError, match="ogbn_arxiv exists already"):
+        write_replica("ogbn-arxiv", tmp_path, scale=0.001)
+    assert [path.name for path in tmp_path.iterdir()] == ["ogbn_arxiv"]
+
+
+def test_write_replica_does_not_write_through_a_link_to_nowhere(tmp_path):
+    (tmp_path / "ogbn_arxiv").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="ogbn_arxiv exists already"):
+        write_replica("ogbn-arxiv", tmp_path, scale=0.001)
+
+
+def test_write_replica_knows_the_home_folder_as_load_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert write_replica("ogbn-arxiv", "~/data", scale=0.001) == tmp_path / "data" / "ogbn_arxiv"
+
+
+def test_write_replica_takes_numbers_of_numpy(tmp_path):
+    planted = replace(DEFAULTS["ogbn-arxiv"], same=np.float64(0.25))
+    folder = write_replica(
+        "ogbn-arxiv", tmp_path, scale=np.float32(0.001), seed=np.int64(5), planted=planted
+    )
+    facts = tomllib.loads((folder / "replica.toml").read_text())
+    assert (facts["seed"], facts["planted"]["same"]) == (5, 0.25)
 
 
 def test_write_replica_writes_the_same_bytes_again(tmp_path):

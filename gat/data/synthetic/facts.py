@@ -6,10 +6,11 @@ the greatest degrees are of the graphs with both directions of every edge.
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from gat.errors import InputError
 
-__all__ = ["NAMES", "Facts", "facts_of", "meta_of", "scaled"]
+__all__ = ["NAMES", "Facts", "check_scale", "check_seed", "facts_of", "meta_of", "scaled"]
 
 # No graph gets denser than this share of all pairs, however small it is made.
 DENSEST = 0.04
@@ -112,14 +113,26 @@ def facts_of(name: str) -> Facts:
     return PUBLISHED[name]
 
 
+def check_scale(scale: float) -> None:
+    """InputError unless it is a number above 0."""
+    number = isinstance(scale, Real) and not isinstance(scale, bool)
+    if not (number and math.isfinite(scale) and scale > 0):
+        raise InputError(f"scale must be a number above 0, got {scale!r}; 1 is the published size")
+
+
+def check_seed(seed: int) -> None:
+    """InputError unless it is a whole number, 0 or above."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        raise InputError(f"seed must be a whole number, 0 or above; got {seed!r}")
+
+
 def scaled(facts: Facts, scale: float) -> Facts:
     """The facts of a replica with ``scale`` times as many nodes and edges.
 
     Small ones have fewer classes and, where they would be too dense, fewer edges; the greatest
     degree shrinks with the square root of the scale.
     """
-    if not (math.isfinite(scale) and scale > 0):
-        raise InputError(f"scale must be a number above 0, got {scale!r}; 1 is the published size")
+    check_scale(scale)
     nodes = max(round(scale * facts.nodes), LEAST_NODES)
     edges = min(round(facts.edges * nodes / facts.nodes), int(DENSEST * nodes * nodes / 2))
     classes = facts.classes

@@ -6,13 +6,15 @@ surveys and bestsellers have. Features mark the general nodes, so attention can 
 Proteins are another matter, see ``proteins.py``.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 
 import numpy as np
 from numpy.random import Generator
 
 from gat.data.synthetic.blocks import Blocks, Ends, degree_law, rank_shares, unique_pairs
-from gat.data.synthetic.facts import Facts, facts_of, scaled
+from gat.data.synthetic.facts import Facts, check_seed, facts_of, scaled
 from gat.errors import InputError
 
 __all__ = ["Planted", "PlantedGraph", "planted_graph"]
@@ -42,6 +44,10 @@ class Planted:
     exponent: float
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (isinstance(value, Real) and math.isfinite(value)):
+                raise InputError(f"planted: {field.name} must be a finite number, got {value!r}")
         for field in fields(self)[:4]:
             value = getattr(self, field.name)
             if not 0 <= value <= 1:
@@ -50,6 +56,11 @@ class Planted:
             raise InputError(
                 "planted: same and general are shares of the edges and must not exceed 1 "
                 f"together; got {self.same} and {self.general}"
+            )
+        if self.same and self.general_nodes == 1:
+            raise InputError(
+                "planted: same is a share of edges between nodes that are not general, and with "
+                f"general_nodes = 1 there are none; got same = {self.same}"
             )
         if self.exponent <= 2:
             raise InputError(f"planted: exponent must be above 2, got {self.exponent}")
@@ -108,9 +119,11 @@ def planted_graph(
     name: ogbn-arxiv, ogbn-products, ogbn-proteins or ogbn-mag (its papers and their citations).
     scale: 1.0 has the published numbers of nodes and edges. seed: the same one gives the same
     arrays. planted: other parameters than the data set's own (not for proteins).
-    Raises InputError for an unknown name, a scale that is not above 0, impossible parameters.
+    Raises InputError for an unknown name, a scale that is not above 0, a seed that is negative or no
+    whole number, impossible parameters.
     """
     facts = scaled(facts_of(name), scale)
+    check_seed(seed)
     if name == "ogbn-proteins":
         from gat.data.synthetic.proteins import planted_proteins
 

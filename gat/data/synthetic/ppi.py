@@ -9,9 +9,9 @@ from numpy.random import Generator
 
 from gat._version import __version__
 from gat.data.synthetic.blocks import Blocks, Ends, degree_law, rank_shares, unique_pairs
+from gat.data.synthetic.facts import check_scale, check_seed
 from gat.data.synthetic.planted import rounded, whole_shares
 from gat.data.synthetic.replica import replica_toml, write_aside
-from gat.errors import InputError
 
 __all__ = ["write_ppi"]
 
@@ -46,10 +46,11 @@ def write_ppi(root: str | Path, *, scale: float = 0.05, seed: int = 0) -> Path:
 
     scale: 1.0 has some 57,000 nodes in its 24 graphs, and as many edges a node as PPI. Nodes belong
     to hidden groups, the same ones in all graphs; features tell the group vaguely, and neighbours
-    are often of the same group. Raises InputError for a scale not above 0 or a folder that exists.
+    are often of the same group. Raises InputError for a scale not above 0, a seed
+    that is negative or no whole number, a folder that exists.
     """
-    if not scale > 0:
-        raise InputError(f"scale must be a number above 0, got {scale!r}; 1 is the published size")
+    check_scale(scale)
+    check_seed(seed)
     nodes = max(LEAST_NODES, round(scale * NODES / sum(GRAPHS.values())))
 
     def write(folder: Path) -> None:

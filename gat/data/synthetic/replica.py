@@ -1,5 +1,6 @@
 """Replicas on disk, in OGB's own raw layout: what ``ogb`` unpacks before it makes its cache."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -63,11 +64,9 @@ def write_replica(
 
 def write_aside(folder: Path, write: Callable[[Path], None]) -> Path:
     """``folder``, filled by ``write`` under another name first; InputError where it exists."""
-    if folder.exists():
-        raise InputError(
-            f"{folder} exists already, and a replica never replaces data; delete it or choose "
-            "another root"
-        )
+    folder = folder.expanduser()
+    if os.path.lexists(folder):
+        raise _exists(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
     try:
@@ -75,10 +74,21 @@ def write_aside(folder: Path, write: Callable[[Path], None]) -> Path:
         part = aside / folder.name
         part.mkdir()
         write(part)
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError as error:
+            # Another process may have written it meanwhile.
+            raise (_exists(folder) if os.path.lexists(folder) else error) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def _exists(folder: Path) -> InputError:
+    return InputError(
+        f"{folder} exists already, and a replica never replaces data; delete it or choose "
+        "another root"
+    )
 
 
 def _write_graph(folder: Path, graph: PlantedGraph, format: Format) -> None:
@@ -217,6 +227,8 @@ def replica_toml(values: dict[str, Any]) -> str:
 
 
 def _toml(value: object) -> str:
+    # numpy's numbers would write themselves as np.int64(5).
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool):
         return str(value).lower()
     # Our strings hold neither quotes nor backslashes.
