@@ -447,6 +447,7 @@ def test_write_replica_does_not_write_through_a_link_to_nowhere(tmp_path):
 
 
 def test_write_replica_knows_the_home_folder_as_load_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert write_replica("ogbn-arxiv", "~/data", scale=0.001) == tmp_path / "data" / "ogbn_arxiv"
 

@@ -119,8 +119,8 @@ def planted_graph(
     name: ogbn-arxiv, ogbn-products, ogbn-proteins or ogbn-mag (its papers and their citations).
     scale: 1.0 has the published numbers of nodes and edges. seed: the same one gives the same
     arrays. planted: other parameters than the data set's own (not for proteins).
-    Raises InputError for an unknown name, a scale that is not above 0, a seed that is negative or no
-    whole number, impossible parameters.
+    Raises InputError for an unknown name, a scale that is not above 0, a seed that is no whole
+    number or below 0, impossible parameters.
     """
     facts = scaled(facts_of(name), scale)
     check_seed(seed)

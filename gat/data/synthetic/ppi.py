@@ -46,8 +46,8 @@ def write_ppi(root: str | Path, *, scale: float = 0.05, seed: int = 0) -> Path:
 
     scale: 1.0 has some 57,000 nodes in its 24 graphs, and as many edges a node as PPI. Nodes belong
     to hidden groups, the same ones in all graphs; features tell the group vaguely, and neighbours
-    are often of the same group. Raises InputError for a scale not above 0, a seed
-    that is negative or no whole number, a folder that exists.
+    are often of the same group. Raises InputError for a scale not above 0, a seed that is no whole
+    number or below 0, a folder that exists.
     """
     check_scale(scale)
     check_seed(seed)

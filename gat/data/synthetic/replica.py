@@ -11,7 +11,7 @@ import numpy as np
 
 from gat._version import __version__
 from gat.data.synthetic import mapping
-from gat.data.synthetic.facts import Facts, facts_of, meta_of
+from gat.data.synthetic.facts import Facts, check_scale, check_seed, facts_of, meta_of
 from gat.data.synthetic.mag import Heterograph, planted_mag
 from gat.data.synthetic.planted import Planted, PlantedGraph, planted_graph
 from gat.data.synthetic.tables import write_numbers, write_text
@@ -44,6 +44,8 @@ def write_replica(
     of it is written. Raises InputError where it exists already, and as ``planted_graph``.
     """
     facts = facts_of(name)
+    check_scale(scale)
+    check_seed(seed)
     if format not in get_args(Format):
         known = " or ".join(repr(known) for known in get_args(Format))
         raise InputError(f"format must be {known}, got {format!r}")
