@@ -52,6 +52,11 @@ for needs in (pictures.draw_entropy, lambda record: record.save("nowhere")):
     assert "graph-attention[arrow]" in arrow
 
 
+def test_what_the_readme_names_is_there_after_import_gat():
+    said = python("import gat; print(gat.data.synthetic.write_replica.__name__)")
+    assert said.strip() == "write_replica"
+
+
 def test_import_gat_alone_imports_no_torch():
     assert python("import sys, gat; print('torch' in sys.modules)").strip() == "False"
 

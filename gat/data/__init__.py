@@ -1,10 +1,12 @@
 """Reading data sets: cards, download with checksum, readers, splits; one NodeTask comes out.
 
 ``load(name)`` reads a data set that has a card in ``datasets/``; ``from_files`` reads a graph of
-one's own; ``load_hetero`` and ``ogb_metric`` are OGB's graph of several node types and its score.
+one's own; ``load_hetero`` and ``ogb_metric`` are OGB's graph of several node types and its score;
+``synthetic`` makes replicas of data sets.
 What is done with a task (training, metrics) belongs to ``gat.train``.
 """
 
+from gat.data import synthetic
 from gat.data.catalog import Card, card, cards
 from gat.data.loading import load
 from gat.data.ogb import load_hetero, ogb_metric
@@ -22,4 +24,5 @@ __all__ = [
     "load_hetero",
     "normalize_features",
     "ogb_metric",
+    "synthetic",
 ]
