@@ -81,25 +81,26 @@ class Grown:
 def starting(
     seeds: Mapping[Any, Tensor], tables: Mapping[Any, Tables], name: str = "nodes"
 ) -> Iterator[dict[Any, Known]]:
-    """The seeds of each node type as `Known`, in tables that are given back; refuses doubles."""
+    """The seeds of each node type as `Known`, in tables that are given back; refuses doubles.
+
+    After an exception they are not: of what it cut off, nodes may be entered that nobody knows of.
+    """
     none = torch.empty(0, dtype=torch.int64)
     known = {
         kind: Known([seeds.get(kind, none)], table=free.take()) for kind, free in tables.items()
     }
-    try:
-        for kind, nodes in seeds.items():
-            double = known[kind].enter()
-            if double >= 0:
-                raise InputError(
-                    f"{name}: {int(nodes[double])} is there twice, the second time in place "
-                    f"{double}; pass each seed once, or keep trees apart (disjoint=True)"
-                )
-        yield known
-    finally:
-        for kind, found in known.items():
-            found.leave()
-            assert found.table is not None
-            tables[kind].put_back(found.table)
+    for kind, nodes in seeds.items():
+        double = known[kind].enter()
+        if double >= 0:
+            raise InputError(
+                f"{name}: {int(nodes[double])} is there twice, the second time in place "
+                f"{double}; pass each seed once, or keep trees apart (disjoint=True)"
+            )
+    yield known
+    for kind, found in known.items():
+        found.leave()
+        assert found.table is not None
+        tables[kind].put_back(found.table)
 
 
 def grow(

@@ -8,6 +8,7 @@ import torch
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph
 from gat.ops import cpu
+from gat.ops.cpu.sampling import Hop
 from gat.sampling import Sampler, hops
 from gat.sampling.reference import expand_slowly
 from gat.sampling.sample import Sample
@@ -215,6 +216,24 @@ def test_a_refused_batch_leaves_no_trace():
     before = sampler.sample(seeds)
     with pytest.raises(InputError, match="nodes: 2 is there twice, the second time in place 2"):
         sampler.sample(torch.tensor([1, 2, 2]))
+    assert same(before, sampler.sample(seeds))
+
+
+@compiled
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_batch_leaves_no_trace(kind, monkeypatch):
+    sampler, seeds = Sampler(random_graph(), [3, 3]), torch.tensor([1, 2, 3])
+    before, run = sampler.sample(seeds), Hop.run
+
+    def interrupted(hop):
+        run(hop)
+        raise kind
+
+    # Ctrl-C is noticed as soon as the library's function is back.
+    with monkeypatch.context() as patched:
+        patched.setattr(Hop, "run", interrupted)
+        with pytest.raises(kind):
+            sampler.sample(torch.tensor([0, 9]))
     assert same(before, sampler.sample(seeds))
 
 
