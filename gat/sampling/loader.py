@@ -1,6 +1,7 @@
 """`NeighborLoader`: PyG's loader of sampled neighbourhoods, whose batches are sorted already."""
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -98,6 +99,7 @@ class NeighborLoader(NodeLoader):
             )
         if isinstance(data, HeteroData):
             _check_typed(input_nodes)
+        _check_mask(data, input_nodes)
         self._next_epoch = 0
         super().__init__(
             data=data,
@@ -151,12 +153,29 @@ def _check_typed(input_nodes: Any) -> None:
         )
 
 
+def _check_mask(data: Any, input_nodes: Any) -> None:
+    """PyG would take a mask of another size for one of the first nodes."""
+    kind = None
+    if isinstance(data, HeteroData) and not isinstance(input_nodes, str):
+        kind, input_nodes = input_nodes
+    if not isinstance(input_nodes, Tensor) or input_nodes.dtype != torch.bool:
+        return
+    count = data.num_nodes if kind is None else data[kind].num_nodes
+    if input_nodes.shape != (count,):
+        raise InputError(
+            f"input_nodes is a mask of shape {list(input_nodes.shape)}; expected [{count}], one "
+            f"for each node{'' if kind is None else f' of type {kind!r}'}"
+        )
+
+
 class _Batches(DataLoaderIterator):
     """Batches as they come out of the workers, in the process that uses them."""
 
     def __next__(self) -> Any:
-        # Tensors made in inference mode have no version, so no graph can be remembered of them.
-        with torch.inference_mode(False):
+        # Tensors made in inference mode have no version, so no graph can be remembered of them;
+        # leaving it turns gradients on.
+        gradients = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
             return super().__next__()
 
 
@@ -201,4 +220,13 @@ def _has_hops(batch: Data, graph: SampledGraph) -> bool:
     nodes, edges = batch.get("num_sampled_nodes"), batch.get("num_sampled_edges")
     if nodes is None or edges is None:
         return False
-    return sum(nodes) == graph.num_src and sum(edges) == graph.num_edges
+    if sum(nodes) != graph.num_src or sum(edges) != graph.num_edges:
+        return False
+    # A transform may have changed as many edges: each hop's targets have all of theirs within it,
+    # and their sources are no further than the next.
+    within, upto = list(accumulate(nodes)), list(accumulate(edges))
+    rowptr, col = graph.by_target.rowptr, graph.by_target.col
+    return rowptr[within[:-1]].tolist() == upto and all(
+        _inside(col[first:last], known)
+        for first, last, known in zip([0, *upto], upto, within[1:], strict=False)
+    )

@@ -15,7 +15,7 @@ from gat.graph import Graph, graph_of
 from gat.ops import cpu
 from gat.sampling import NeighborLoader, NeighborSampler, Sampler
 from tests.graphs import GRAPHS, SQUARE
-from tests.sampling.citations import papers
+from tests.sampling.citations import library, papers
 
 
 class Network(torch.nn.Module):
@@ -177,6 +177,40 @@ def test_a_transform_that_changes_the_edges_changes_their_graph():
         out = model(batch.x, batch.edge_index, batch.edge_attr)
         same = model(batch.x, batch.edge_index.clone(), batch.edge_attr)
         torch.testing.assert_close(out, same)
+
+
+@pytest.mark.parametrize("change", ["moved to another target", "from beyond the next hop"])
+def test_a_transform_that_keeps_the_numbers_of_edges_changes_their_graphs_too(change):
+    # 0 <- 1 <- 2: a hop each.
+    data = Data(edge_index=torch.tensor([[1, 2], [0, 1]]), num_nodes=3)
+    edges = {"moved to another target": [[1, 2], [0, 0]]}.get(change, [[2, 2], [0, 1]])
+
+    def transform(batch):
+        batch.edge_index = torch.tensor(edges)
+        return batch
+
+    def batch_of(**options):
+        return next(iter(NeighborLoader(data, [1, 1], input_nodes=torch.tensor([0]), **options)))
+
+    assert len(batch_of().graphs) == 2
+    assert "graphs" not in batch_of(transform=transform)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
+def test_gradients_are_on_in_batches_where_they_are_on_around_them(mode):
+    data = papers()
+    data.x.requires_grad_()
+    with mode():
+        for batch in NeighborLoader(data, [2], batch_size=25):
+            assert batch.x.requires_grad == torch.is_grad_enabled() == (mode is torch.enable_grad)
+
+
+@pytest.mark.parametrize("size", [49, 51])
+def test_masks_of_another_size_are_refused(size):
+    with pytest.raises(InputError, match=rf"is a mask of shape \[{size}\]; expected \[50\], one"):
+        NeighborLoader(papers(), [2], input_nodes=torch.ones(size, dtype=torch.bool))
+    with pytest.raises(InputError, match=rf"is a mask of shape \[{size}\]; expected \[40\]"):
+        NeighborLoader(library(), [2], ("paper", torch.ones(size, dtype=torch.bool)))
 
 
 def test_weights_choose_the_edges():
