@@ -1,17 +1,22 @@
 """`Sampler`: neighbourhoods of nodes of one graph, hop by hop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph
+from gat.graph.compact import LARGEST
 from gat.sampling.grow import Relation, grow, starting
 from gat.sampling.hops import Rule, Tables
 from gat.sampling.sample import Sample
 
 __all__ = ["Sampler", "check_fanouts", "check_nodes", "check_whole"]
+
+MOST = 2**62
 
 
 class Sampler:
@@ -54,6 +59,12 @@ class Sampler:
         with starting({None: nodes}, {None: self._tables}) as known:
             grown = grow([relation], known, self.seed, epoch)
         hops = grown.expansions[0]
+        num_edges = [hop.edge.numel() for hop in hops]
+        if sum(num_edges) >= LARGEST:
+            raise InputError(
+                f"{sum(num_edges)} edges were sampled; a sample counts to {LARGEST}, so take fewer "
+                "nodes at a time or smaller fan-outs"
+            )
         return Sample(
             nodes=torch.cat(known[None].nodes),
             rowptr=pointer(torch.cat([hop.ends.diff() for hop in hops])),
@@ -61,12 +72,23 @@ class Sampler:
             positions=torch.cat([hop.edge for hop in hops]),
             numbers=edges.number,
             num_nodes=grown.num_nodes[None],
-            num_edges=[hop.edge.numel() for hop in hops],
+            num_edges=num_edges,
         )
 
 
-def check_whole(graph: Graph) -> None:
-    """Refuse a graph that parts of cannot be meant of, InputError."""
+def check_whole(graph: Any) -> None:
+    """Refuse what is no Graph, ArgumentTypeError, and one that parts of cannot be meant of, or that
+    is not in the memory which the compiled library reads, InputError."""
+    if not isinstance(graph, Graph):
+        raise ArgumentTypeError(
+            f"graph is of type {type(graph).__name__}; expected a gat.Graph, such as "
+            "gat.Graph.from_edge_index(edge_index, num_nodes)"
+        )
+    if graph.device.type != "cpu":
+        raise InputError(
+            f"the graph is on {graph.device}; neighbours are drawn on the CPU, so pass "
+            "graph.to('cpu')"
+        )
     if graph.num_loops:
         raise InputError(
             "the graph has self-loops that were added; sample from the graph without, since "
@@ -88,14 +110,15 @@ def pointer(degrees: Tensor) -> Tensor:
 
 def check_fanouts(num_neighbors: Sequence[int]) -> list[int]:
     """The fan-outs as a list of whole numbers from -1 up; InputError for anything else."""
-    fanouts = list(num_neighbors)
-    bad = [k for k in fanouts if isinstance(k, bool) or not isinstance(k, int) or k < -1]
+    fanouts = list(num_neighbors) if isinstance(num_neighbors, Iterable) else []
+    bad = [k for k in fanouts if isinstance(k, bool) or not isinstance(k, Integral) or k < -1]
     if bad or not fanouts:
         raise InputError(
             f"num_neighbors is {num_neighbors!r}; expected a whole number for each hop, such as "
             "[15, 10]: 0 for no neighbour, -1 for all"
         )
-    return fanouts
+    # The library counts in 64 bits; no node has as many edges.
+    return [min(int(k), MOST) for k in fanouts]
 
 
 def check_nodes(nodes: Tensor, num_nodes: int, name: str = "nodes") -> Tensor:

@@ -47,8 +47,15 @@ def induced(graph: Graph, nodes: Tensor, tables: Tables | None = None) -> Subgra
 
     Parallel edges and loops are kept. The work is in proportion to the edges that enter these
     nodes, given ``tables`` of the graph, which spare every call but the first a pass over all
-    nodes. Raises InputError for a node twice, IndexRangeError for one the graph does not have.
+    nodes. Raises InputError for a node twice, for a graph with two sets of nodes or added loops,
+    and for another graph's tables, IndexRangeError for a node the graph does not have.
     """
+    check_whole(graph)
+    if tables is not None and tables.num_nodes != graph.num_src:
+        raise InputError(
+            f"tables are of {tables.num_nodes} nodes, the graph has {graph.num_src}; pass "
+            "Tables(graph.num_src)"
+        )
     nodes, edges = check_nodes(nodes, graph.num_dst), graph.by_target
     tables = Tables(graph.num_src) if tables is None else tables
     with starting({None: nodes}, {None: tables}) as known:

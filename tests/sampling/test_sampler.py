@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -258,17 +259,67 @@ def test_seeds_that_cannot_be_meant_are_refused(seeds, kind, sentence):
         ({"num_neighbors": [3, -2]}, r"num_neighbors is \[3, -2\]; expected a whole number"),
         ({"num_neighbors": []}, "such as"),
         ({"num_neighbors": [2.5]}, "expected a whole number for each hop"),
+        ({"num_neighbors": 5}, "num_neighbors is 5; expected a whole number for each hop"),
         (
             {"num_neighbors": [3], "weight": torch.ones(5)},
             r"weight has shape \[5\]; expected \[900",
         ),
         ({"num_neighbors": [3], "weight": torch.full((900,), -1.0)}, "weight of edge 0 is -1.0"),
     ],
-    ids=["fan-out", "no hop", "fraction", "too few weights", "negative weight"],
+    ids=["fan-out", "no hop", "fraction", "a number", "too few weights", "negative weight"],
 )
 def test_options_that_cannot_be_meant_are_refused(options, sentence):
     with pytest.raises(InputError, match=sentence):
         Sampler(random_graph(), **options)
+
+
+@pytest.mark.parametrize("fanout", [2**63 - 1, 2**63, 2**64, np.int64(900)], ids=str)
+def test_any_fanout_above_the_degree_takes_all(fanout):
+    graph, seeds = random_graph(), torch.tensor([0, 3])
+    assert same(Sampler(graph, [fanout]).sample(seeds), Sampler(graph, [-1]).sample(seeds))
+
+
+def test_samples_that_cannot_be_counted_are_refused(monkeypatch):
+    monkeypatch.setattr("gat.sampling.neighbors.LARGEST", 300)
+    sampler = Sampler(random_graph(), [-1])
+    with pytest.raises(InputError, match="edges were sampled; a sample counts to 300, so take few"):
+        sampler.sample(torch.arange(50))
+    assert sampler.sample(torch.tensor([3])).num_nodes[0] == 1
+
+
+def test_what_is_no_graph_in_memory_is_refused():
+    with pytest.raises(ArgumentTypeError, match=r"of type Tensor; expected a gat\.Graph"):
+        Sampler(random_graph().edge_index, [3])
+    # The compiled library would read where there is nothing.
+    with pytest.raises(InputError, match=r"graph is on meta.*pass graph.to\('cpu'\)"):
+        Sampler(random_graph().to("meta"), [3])
+
+
+def test_any_two_edges_are_drawn_together_as_often_as_any_other_two():
+    n, k, rounds = 7, 3, 2000
+    edges = torch.stack([torch.arange(1, n + 1), torch.zeros(n).long()])
+    star = Graph.from_edge_index(edges, n + 1)
+    sampler, together = Sampler(star, [k], seed=9), torch.zeros(n, n)
+    for epoch in range(rounds):
+        drawn = torch.zeros(n)
+        drawn[sampler.sample(torch.tensor([0]), epoch).edges] = 1
+        together += torch.outer(drawn, drawn)
+    chance = torch.full((n, n), k * (k - 1) / (n * (n - 1))).fill_diagonal_(k / n)
+    assert ((together - rounds * chance).abs() < 6 * (rounds * chance * (1 - chance)).sqrt()).all()
+
+
+def test_weighted_pairs_without_replacement_have_their_exact_chances():
+    star = Graph.from_edge_index(torch.tensor([[1, 2, 3, 4], [0, 0, 0, 0]]), 5)
+    weight, rounds = torch.tensor([1.0, 2.0, 3.0, 6.0]), 3000
+    sampler, counts = Sampler(star, [2], weight=weight, seed=2), torch.zeros(4, 4)
+    for epoch in range(rounds):
+        counts[tuple(sampler.sample(torch.tensor([0]), epoch).edges.tolist())] += 1
+    # First one by weight, then of those left by weight; in either order.
+    share = weight / weight.sum()
+    ordered = share[:, None] * share / (1 - share[:, None])
+    chance = (ordered + ordered.T).triu(1)
+    assert chance.sum() == pytest.approx(1)
+    assert ((counts - rounds * chance).abs() <= 6 * (rounds * chance * (1 - chance)).sqrt()).all()
 
 
 def test_graphs_with_added_loops_or_of_two_node_sets_are_refused():

@@ -169,3 +169,12 @@ def test_graphs_with_added_loops_or_of_two_node_sets_are_refused():
         RandomNodes(whole("random")[0].with_self_loops(), 4)
     with pytest.raises(InputError, match="5 sources and 2 targets"):
         RandomNodes(Graph.from_edge_index(torch.tensor([[0, 4], [0, 1]]), (5, 2)), 2)
+    with pytest.raises(InputError, match="2 sources and 5 targets"):
+        induced(Graph.from_edge_index(torch.tensor([[0, 1], [4, 3]]), (2, 5)), torch.tensor([4]))
+    with pytest.raises(InputError, match="self-loops that were added"):
+        induced(whole("random")[0].with_self_loops(), torch.tensor([4]))
+
+
+def test_tables_of_another_graph_are_refused():
+    with pytest.raises(InputError, match="tables are of 3 nodes, the graph has 31; pass Tables"):
+        induced(whole("random")[0], torch.tensor([30]), Tables(3))
