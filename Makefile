@@ -23,7 +23,7 @@ train: $(VENV)/.installed
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
-# The operator tests over a library built with AddressSanitizer and UBSan, by g++; any error stops.
+# The tests of operators and sampling over a library built with AddressSanitizer and UBSan, by g++; any error stops.
 # Left out: what measures memory, and what tests torch's compiler rather than the kernels.
 SANITIZED := build/sanitize
 CHECKED   := not peak_memory and not compiled and not opcheck and not blockwise
@@ -40,6 +40,7 @@ sanitize: $(VENV)/.installed
 	$(WATCHED) $(BIN)/python -c 'from gat.ops import cpu; print(cpu.status()); exit(not cpu.library())'
 	for threads in 1 2; do $(WATCHED) GAT_TEST_THREADS=$$threads OMP_NUM_THREADS=$$threads \
 	  $(BIN)/python -m pytest -q tests/ops -k "$(CHECKED)" $(ARGS) || exit 1; done
+	$(WATCHED) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/sampling $(ARGS)
 
 lint: $(VENV)/.linters
 	$(BIN)/ruff check .
