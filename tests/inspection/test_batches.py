@@ -9,6 +9,7 @@ from torch_geometric.data import Data, HeteroData
 
 import gat
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
+from gat.sampling import NeighborLoader
 from tests.graphs import GRAPHS
 from tests.inspection.networks import WIDTH
 
@@ -375,3 +376,62 @@ def test_to_hetero_gets_the_whole_graphs_edge_types_back():
         )
         model(full.x_dict, full.edge_index_dict)
     assert list(attention) == [("conv", kind) for kind in kinds]
+
+
+class Stack(torch.nn.Module):
+    """Layers one after the other."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(layers)
+
+    def forward(self, x, edge_index):
+        for conv in self.layers:
+            x = conv(x, edge_index).relu()
+        return x
+
+
+def sparse():
+    """Two edges enter each node, so that a batch is a small part of the graph."""
+    generator = torch.Generator().manual_seed(2)
+    source = torch.randint(150, (300,), generator=generator)
+    x = torch.randn(150, WIDTH, generator=generator).double()
+    return Data(x=x, edge_index=torch.stack([source, torch.arange(150).repeat(2)]))
+
+
+@pytest.mark.parametrize("told", ["hops", "seeds alone"])
+@pytest.mark.parametrize("in_folder", [False, True], ids=["memory", "folder"])
+@pytest.mark.parametrize(("hops", "count"), [(2, 2), (3, 2), (3, 3)])
+def test_deeper_layers_are_recorded_where_a_node_is_a_seed(hops, count, told, in_folder, tmp_path):
+    # At the rim of an earlier batch it has all its edges too, its neighbours not all of theirs.
+    if in_folder:
+        pytest.importorskip("pyarrow")
+    torch.manual_seed(3)
+    convs = [gat.nn.GATv2Conv(WIDTH, WIDTH, add_self_loops=False) for _ in range(count)]
+    data, model = sparse(), Stack(*convs).double()
+    with gat.record_attention(model) as expected:
+        model(data.x, data.edge_index)
+    folder = tmp_path / "records" if in_folder else None
+    with gat.record_attention(model, full=data, folder=folder) as attention:
+        for batch in NeighborLoader(data, [-1] * hops, batch_size=8):
+            if told == "seeds alone":
+                del batch.num_sampled_nodes
+            attention.batch(batch)
+            model(batch.x, batch.edge_index)
+    for name in expected:
+        record = attention[name]
+        order = slice(None) if record.edge_id is None else record.edge_id.argsort()
+        assert record.coverage.complete == 150
+        torch.testing.assert_close(record.weights[order], expected[name].weights)
+
+
+def test_more_edges_count_before_nearness():
+    data, model = whole(), layer(gat.nn)
+    node = int(torch.bincount(data.edge_index[1]).argmax())
+    near, far = batch_of(data, [node], 2), batch_of(data, [0 if node else 1, node])
+    near.batch_size = far.batch_size = 1
+    with gat.record_attention(model, full=data) as attention:
+        for batch in (near, far, near):
+            attention.batch(batch)
+            model(batch.x, batch.edge_index)
+    assert bool(attention["GATConv"].complete[node])

@@ -1,8 +1,9 @@
 """Records of mini-batches, put together under the numbers of the whole graph.
 
 A target may be met in many batches, with all its edges or with some of them. Its weights of one
-batch are kept, of that with most of its edges, the first of equals: so they are weights that the
-model really used together.
+batch are kept, of that with most of its edges: so they are weights that the model really used
+together. Of equals, of the one where it is nearest to the seeds: a target at the rim may have all
+its edges there, but what its sources say in later layers was worked out without theirs.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from gat.errors import InputError
 from gat.inspection.record import AttentionRecord, EdgeType, ends_of
-from gat.inspection.recording.numbering import numbers_of, whole_graph
+from gat.inspection.recording.numbering import hops_of, numbers_of, whole_graph
 from gat.inspection.recording.restricting import target_mask
 from gat.inspection.storing.spool import Spool, publish
 
@@ -31,6 +32,7 @@ class Batches:
         self._tables: dict[Any, Table] = {}
         self._n_id: dict[str | None, Tensor] = {}
         self._e_id: dict[EdgeType | None, Tensor] = {}
+        self._hop: dict[str | None, Tensor] = {}
         self._number = -1
         self.pending = False
 
@@ -44,6 +46,7 @@ class Batches:
         counts = {kind: edges.size(1) for kind, edges in self._edges.items()}
         self._n_id = numbers_of("n_id", batch, n_id, self._sizes)
         self._e_id = numbers_of("e_id", batch, e_id, counts)
+        self._hop = hops_of(batch, self._n_id)
         self._number += 1
 
     def add(self, record: AttentionRecord, wanted: Tensor | None) -> None:
@@ -67,7 +70,8 @@ class Batches:
                 name = record.layer if kind is None else key
                 spool = Spool(self.folder, name, record.num_heads, record.weights.dtype)
             self._tables[key] = Table.of(record, self._edges[kind], self._size(record), spool)
-        self._tables[key].add(self._number, record, source, target, e_id, wanted)
+        hop = self._hop[ends[1]]
+        self._tables[key].add(self._number, record, source, target, e_id, hop, wanted)
         self.pending = True
 
     def records(self) -> list[AttentionRecord]:
@@ -98,9 +102,9 @@ class Batches:
 class Table:
     """One layer's rows of all batches.
 
-    most: int64 [num_dst], how many edges of each target are recorded, -1 if it was not met; batch:
-    int64 [num_dst], of which batch they are; rows: (batch, edge_id, weights) of each batch, unless
-    they go to the spool.
+    most: int64 [num_dst], how many edges of each target are recorded, -1 if it was not met; batch,
+    hop: int64 [num_dst], of which batch they are, and in which of its hops the target was found;
+    rows: (batch, edge_id, weights) of each batch, unless they go to the spool.
     """
 
     first: AttentionRecord
@@ -109,6 +113,7 @@ class Table:
     degree: Tensor
     most: Tensor
     batch: Tensor
+    hop: Tensor
     loops: Tensor
     spool: Spool | None = None
     rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
@@ -128,6 +133,7 @@ class Table:
             torch.bincount(target, minlength=num_dst),
             none,
             none.clone(),
+            none.clone(),
             record.loops.new_zeros(num_dst, record.num_heads),
             spool,
         )
@@ -139,21 +145,27 @@ class Table:
         source: Tensor,
         target: Tensor,
         e_id: Tensor,
+        hop: Tensor,
         wanted: Tensor | None,
     ) -> None:
-        """A batch's rows of those targets that no batch before had with as many edges.
+        """A batch's rows of those targets that no batch before had with as many edges, as near.
 
         source, target: the whole graph's numbers of the batch's nodes; e_id: of its edges, of which
-        a layer may have been given the first ones alone.
+        a layer may have been given the first ones alone; hop: of its targets.
         """
         device = record.weights.device
-        source, target, e_id = (ids.to(device) for ids in (source, target, e_id))
+        source, target, e_id, hop = (ids.to(device) for ids in (source, target, e_id, hop))
         self._check(record, source, target, e_id)
-        e_id, target = e_id[: record.num_edges], target[: record.num_dst]
-        better = self._better(record, target, wanted)
+        e_id, target, hop = (
+            e_id[: record.num_edges],
+            target[: record.num_dst],
+            hop[: record.num_dst],
+        )
+        better = self._better(record, target, hop, wanted)
         met = target[better]
         self.most[met] = record.graph.in_degree[better]
         self.batch[met] = number
+        self.hop[met] = hop[better]
         self.loops[met] = record.loops[better]
         kept = better[record.target]
         rows, weights = e_id[kept], record.weights[kept]
@@ -162,11 +174,15 @@ class Table:
         else:
             self.spool.append(rows.cpu(), self.edges[:, rows].cpu(), number, weights.cpu())
 
-    def _better(self, record: AttentionRecord, target: Tensor, wanted: Tensor | None) -> Tensor:
-        """Which of the batch's targets are met with more edges than before, bool [num_dst']."""
-        count = record.graph.in_degree
+    def _better(
+        self, record: AttentionRecord, target: Tensor, hop: Tensor, wanted: Tensor | None
+    ) -> Tensor:
+        """Which of the batch's targets are met with more edges than before, or with as many nearer
+        to the seeds, bool [num_dst']."""
+        count, most = record.graph.in_degree, self.most[target]
+        better = (count > most) | ((count == most) & (hop < self.hop[target]))
         # A target with edges of which none was drawn shows nothing.
-        better = (count > self.most[target]) & ((count > 0) | (self.degree[target] == 0))
+        better &= (count > 0) | (self.degree[target] == 0)
         if wanted is not None:
             better &= target_mask(wanted, self.num_nodes[1])[target]
         # In a disjoint batch a node may stand several times: the first with most edges.

@@ -12,7 +12,7 @@ from gat.graph import Graph, read_edges
 from gat.inspection.reach import node_counts
 from gat.inspection.record import EdgeType
 
-__all__ = ["numbers_of", "whole_graph"]
+__all__ = ["hops_of", "numbers_of", "whole_graph"]
 
 THINGS = {"n_id": "node", "e_id": "edge"}
 
@@ -65,6 +65,23 @@ def numbers_of(name: str, batch: Any, given: Any, counts: Mapping[Any, int]) -> 
         for kind, ids in by_type.items()
         if ids is not None
     }
+
+
+def hops_of(batch: Any, n_id: Mapping[Any, Tensor]) -> dict[Any, Tensor]:
+    """In which hop from the seeds each of a batch's nodes was found, by type, int64 each, where the
+    batch says it (``num_sampled_nodes``, or else ``batch_size`` seeds first); else 0 of all."""
+    hops = {kind: torch.zeros_like(ids) for kind, ids in n_id.items()}
+    stores = {} if batch is None else {s._key: s for s in getattr(batch, "node_stores", ())}
+    seeded = any("batch_size" in store for store in stores.values())
+    for kind, hop in hops.items():
+        store = stores.get(kind, {})
+        sizes = store.get("num_sampled_nodes")
+        if sizes is None or sum(sizes) != hop.numel():
+            sizes = [int(store.get("batch_size") or 0)] if seeded else []
+        for size in sizes:
+            hop[size:].add_(1)
+            hop = hop[size:]
+    return hops
 
 
 def _checked(name: str, ids: Any, count: int | None) -> Tensor:

@@ -70,6 +70,11 @@ def record_attention(
                 attention.batch(batch)
                 model(batch.x, batch.edge_index)
 
+    A target that several batches hold is recorded in the one with most of its edges, of equals in
+    the one where it is nearest to the seeds. With all neighbours, as many hops as layers and every
+    node a seed that is the whole graph's record; where a node is no seed, deeper layers may have
+    heard it from neighbours whose own neighbours were not there.
+
     folder: where records are kept on disk (extra ``arrow``), for those larger than memory: there
     when the block ends, for `load_attention` too. Rows of batches then stand in the order in which
     they came, which ``edge_id`` tells.
