@@ -98,7 +98,7 @@ class NeighborLoader(NodeLoader):
                 seed=seed,
             )
         if isinstance(data, HeteroData):
-            _check_typed(input_nodes)
+            _check_typed(data, input_nodes)
         _check_mask(data, input_nodes)
         self._next_epoch = 0
         super().__init__(
@@ -144,13 +144,16 @@ class NeighborLoader(NodeLoader):
         return _Batches(super()._get_iterator(), remember_graphs)
 
 
-def _check_typed(input_nodes: Any) -> None:
+def _check_typed(data: HeteroData, input_nodes: Any) -> None:
     pair = isinstance(input_nodes, tuple | list) and len(input_nodes) == 2
-    if not isinstance(input_nodes[0] if pair else input_nodes, str):
+    kind = input_nodes[0] if pair else input_nodes
+    if not isinstance(kind, str):
         raise ArgumentTypeError(
             f"input_nodes is of type {type(input_nodes).__name__}; of heterogeneous data expected "
             "a node type, or (node type, numbers or a mask)"
         )
+    if kind not in data.node_types:
+        raise InputError(f"input_nodes are of type {kind!r}; the data have {data.node_types}")
 
 
 def _check_mask(data: Any, input_nodes: Any) -> None:

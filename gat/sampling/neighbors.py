@@ -143,18 +143,30 @@ def check_nodes(nodes: Tensor, num_nodes: int, name: str = "nodes") -> Tensor:
 
 
 def sorted_weights(graph: Graph, weight: Tensor | None, name: str = "weight") -> Tensor | None:
-    """Weights [E] in the caller's order as float64 in sorted order; InputError for bad ones."""
+    """Weights [E] in the caller's order as float64 in sorted order, a copy, scaled as a whole;
+    InputError for bad ones."""
     if weight is None:
         return None
     if weight.dim() != 1 or weight.numel() != graph.num_edges:
         raise InputError(
             f"{name} has shape {list(weight.shape)}; expected [{graph.num_edges}], one per edge"
         )
-    weight = weight.detach().cpu().double()
+    weight = weight.detach().to("cpu", torch.float64, copy=True)
     bad = (~(torch.isfinite(weight) & (weight >= 0))).nonzero()
     if len(bad):
         edge = int(bad[0])
         raise InputError(
             f"{name} of edge {edge} is {float(weight[edge])}; expected finite weights from 0 up"
         )
-    return graph.to_sorted(weight).contiguous()
+    return graph.to_sorted(_scaled(weight)).contiguous()
+
+
+def _scaled(weight: Tensor) -> Tensor:
+    """The weights times a power of two that makes the largest about 1, so that neither sums nor
+    quotients overflow; what is drawn in proportion to them stays the same."""
+    if not weight.numel():
+        return weight
+    exponent = int(torch.frexp(weight.max()).exponent)
+    half = -exponent // 2
+    # In two steps: 2.0**1074 is no number.
+    return weight * 2.0**half * 2.0 ** (-exponent - half)

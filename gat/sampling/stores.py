@@ -150,15 +150,16 @@ def _check_found(argument: str, name: str | None, found: dict[Any, Any], whose: 
     if name is not None and not found:
         raise InputError(
             f"{argument} is {name!r}, but no {whose} of the data have such an attribute, a value "
-            "for each"
+            "for each. (Of homogeneous data with as many nodes as edges, PyG takes an attribute for "
+            "the edges' if its name has 'edge' in it)"
         )
 
 
 def _whole(name: str | None, kind: Any, time: Tensor, count: int) -> Tensor:
-    """Times int64, one for each; whole numbers, so that none is rounded."""
+    """Times int64, one for each, a copy; whole numbers, so that none is rounded."""
     if time.shape != (count,) or time.is_floating_point() or time.dtype == torch.bool:
         raise ArgumentTypeError(
             f"{name!r}{_of(kind)} is {time.dtype} of shape {list(time.shape)}; expected whole "
             f"numbers of shape [{count}], one for each"
         )
-    return time.detach().cpu().long().contiguous()
+    return time.detach().to("cpu", torch.int64, copy=True).contiguous()

@@ -287,6 +287,14 @@ def test_input_nodes_without_a_type_are_refused(nodes):
         NeighborLoader(library(), [2], nodes)
 
 
+@pytest.mark.parametrize("nodes", [None, torch.ones(3, dtype=torch.bool)], ids=["all", "mask"])
+def test_input_nodes_of_no_type_of_the_data_are_refused(nodes):
+    data = library()
+    with pytest.raises(InputError, match=r"of type 'venue'; the data have \['paper', 'author'\]"):
+        NeighborLoader(data, [2], ("venue", nodes))
+    assert data.node_types == ["paper", "author"]
+
+
 def test_seeds_that_are_none_are_refused():
     sampler = NeighborSampler(library(), NumNeighbors(PER_KIND))
     with pytest.raises(InputError, match=r"of type 'venue'; the data have \['author', 'paper'\]"):

@@ -156,6 +156,27 @@ def test_weights_set_how_often_an_edge_is_drawn():
     assert counts[2] == first[2] == 0
 
 
+@pytest.mark.parametrize("replace", [False, True], ids=["distinct", "replace"])
+@pytest.mark.parametrize("scale", [2.0**-1074, 2.0**-1000, 2.0**1020], ids=str)
+def test_the_scale_of_weights_does_not_matter(scale, replace):
+    weight = torch.randint(1, 7, (900,), generator=torch.Generator().manual_seed(3)).double()
+    seeds = torch.arange(20)
+    samples = [
+        Sampler(random_graph(), [3], weight=w, replace=replace).sample(seeds)
+        for w in (weight, weight * scale)
+    ]
+    assert same(*samples)
+
+
+def test_weights_changed_later_do_not_change_the_draws():
+    # Sorted edges and float64, so nothing had to be converted.
+    star = Graph.from_edge_index(torch.tensor([[1, 2, 3, 4], [0, 0, 0, 0]]), 5)
+    weight = torch.tensor([1.0, 1.0, 0.0, 0.0]).double()
+    sampler = Sampler(star, [2], weight=weight)
+    weight.copy_(weight.flip(0))
+    assert sampler.sample(torch.tensor([0])).edges.tolist() == [0, 1]
+
+
 def test_edges_without_weight_are_left_out_even_where_there_are_too_few():
     star = Graph.from_edge_index(torch.tensor([[1, 2, 3], [0, 0, 0]]), 4)
     sampler = Sampler(star, [3], weight=torch.tensor([1.0, 0.0, 2.0]))

@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import torch
+from torch_geometric.data import Data
 from torch_geometric.loader import NeighborLoader as PyGLoader
 from torch_geometric.sampler import NodeSamplerInput
 
@@ -137,6 +138,20 @@ def test_batches_say_their_trees_and_times():
 def test_options_that_cannot_be_meant_are_refused(options, kind, sentence):
     with pytest.raises(kind, match=sentence):
         NeighborSampler(papers(), [2], **options)
+
+
+@both
+def test_times_changed_later_do_not_change_the_draws(time_attr):
+    # Sorted edges and int64, so nothing had to be converted.
+    data = Data(
+        edge_index=torch.tensor([[1, 2, 3, 4], [0, 0, 0, 0]]),
+        time=torch.tensor([5, 1, 1, 9, 9]),
+        edge_time=torch.tensor([1, 1, 9, 9]),
+        num_nodes=5,
+    )
+    sampler = NeighborSampler(data, [2], time_attr=time_attr)
+    data[time_attr].copy_(data[time_attr].flip(0))
+    assert neighbourhood(sampler, [0], torch.tensor([5])).edge.tolist() == [0, 1]
 
 
 def test_times_that_are_not_there_are_asked_for():
