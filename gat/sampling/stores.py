@@ -150,8 +150,8 @@ def _check_found(argument: str, name: str | None, found: dict[Any, Any], whose: 
     if name is not None and not found:
         raise InputError(
             f"{argument} is {name!r}, but no {whose} of the data have such an attribute, a value "
-            "for each. (Of homogeneous data with as many nodes as edges, PyG takes an attribute for "
-            "the edges' if its name has 'edge' in it)"
+            "for each. (Of homogeneous data with as many nodes as edges, PyG takes an attribute "
+            "for the edges' if its name has 'edge' in it)"
         )
 
 

@@ -223,7 +223,9 @@ def test_weights_choose_the_edges():
 
 def test_whose_an_attribute_is_where_there_are_as_many_nodes_as_edges():
     data = papers(nodes=50, edges=50)
-    with pytest.raises(InputError, match="as many nodes as edges, .* if its name has 'edge' in it"):
+    with pytest.raises(
+        InputError, match=r"as many nodes as edges, .* if its name has 'edge' in it"
+    ):
         NeighborLoader(data, [2], weight_attr="weight")
     data.edge_weight = (torch.arange(50) % 2).float()
     for batch in NeighborLoader(data, [2], batch_size=9, weight_attr="edge_weight"):
