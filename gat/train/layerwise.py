@@ -69,11 +69,14 @@ def predict(
     bytes: what may be taken by a part of a layer that is computed at a time: gathered inputs,
     projections, edges, outputs. A target whose own edges take more is computed nevertheless. What a
     layer gives all nodes is kept besides, in a temporary file where it takes more than ``bytes``.
-    Where a whole layer takes less, this is the plain forward pass. batch_size: at most so many
+    Where every whole layer takes less, this is the plain forward pass. batch_size: at most so many
     targets at a time. on_stage: called after each layer with its number, from 1, and their count.
 
-    Raises InputError for a model that does not run layer by layer.
+    Raises InputError for a model that does not run layer by layer, and for edge_attr that has not
+    one row for each edge.
     """
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; expected 1 or more targets, or None")
     return run(model, x, graph, edge_attr, Inference(bytes, batch_size), nodes, on_stage)
 
 
@@ -94,25 +97,31 @@ def run(
         )
     if not isinstance(graph, Graph):
         graph = Graph.from_edge_index(graph, x.size(0))
+    if edge_attr is not None and len(edge_attr) != graph.num_caller_edges:
+        raise InputError(
+            f"edge_attr has {len(edge_attr)} rows; expected one per edge, {graph.num_caller_edges}"
+        )
     if nodes is not None:
         nodes = check_nodes(nodes, graph.num_dst)
     with _evaluating(model), ExitStack() as stack:
         layers = _Layers(model, x, graph, edge_attr, way, stack)
         if layers.fit_at_once():
-            out = layers.at_once()
+            out = layers.at_once(on_stage)
             return out if nodes is None else out[nodes.to(out.device)]
         return layers.outputs(nodes, on_stage)
 
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    was = model.training
+    # Each module's own: a part of a network in training may be frozen.
+    were = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        model.train(was)
+        for module, was in were:
+            module.training = was
 
 
 class _Layers:
@@ -145,10 +154,16 @@ class _Layers:
         few = self.way.batch_size is None or count <= self.way.batch_size
         return few and all(cost.of(count, edges) <= self.way.bytes for cost in self.costs)
 
-    def at_once(self) -> Tensor:
+    def at_once(self, on_stage: OnStage | None) -> Tensor:
         edge_attr = None if self.edge_attr is None else self.edge_attr.to(self.device)
-        x = self.way.rows(self.x).to(self.device)
-        return self.model(x, self.graph.to(self.device), edge_attr).to(self.x.device)
+        x, graph = self.way.rows(self.x).to(self.device), self.graph.to(self.device)
+        states: list[Tensor] = []
+        for number, stage in enumerate(self.stages):
+            x = stage.forward(x, graph, edge_attr)
+            states = [*states, x] if self.model.keeps_states else [x]
+            if on_stage is not None:
+                on_stage(number + 1, len(self.stages))
+        return self.model.finish(states).to(self.x.device)
 
     def outputs(self, nodes: Tensor | None, on_stage: OnStage | None) -> Tensor:
         self.sampler = Sampler(self.graph.to("cpu"), [-1])

@@ -1,5 +1,6 @@
 """Layer-wise inference beside the forward pass over the whole graph."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,48 @@ def test_chunks_cover_all_within_bounds(
         # No chunk could take one more.
         if end < pointer.numel() - 1 and end - begin != most:
             assert cost.of(end + 1 - begin, int(pointer[end + 1] - pointer[begin])) > limit
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_what_fits_at_once_is_the_forward_pass_and_tells_its_stages(
+    options: dict[str, Any],
+) -> None:
+    told: list[tuple[int, int]] = []
+    x, edges, model = torch.randn(120, 6), random_graph(), network(**options)
+    edge_attr = torch.randn(edges.size(1), 3) if "edge_dim" in options else None
+    found = predict(model, x, edges, edge_attr, on_stage=lambda *each: told.append(each))
+    assert torch.equal(found, whole(model, x, edges, edge_attr))
+    count = len(model.stages())
+    assert told == [(number, count) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_frozen_parts_of_a_network_in_training_stay_frozen(broken: bool) -> None:
+    edges, model = random_graph(), network(norm="batch")
+    model.train()
+    model.hidden[0].norm.eval()
+    with contextlib.suppress(InputError):
+        predict(
+            model, torch.randn(120, 6), edges, batch_size=10, on_stage=fails if broken else None
+        )
+    assert model.training
+    assert model.hidden[1].training
+    assert not model.hidden[0].norm.training
+
+
+def fails(*_: int) -> None:
+    raise InputError("no")
+
+
+@pytest.mark.parametrize("bytes", [1000, 2**30])
+@pytest.mark.parametrize("rows", [0, 899, 901])
+def test_edge_features_must_be_one_row_per_edge(rows: int, bytes: float) -> None:
+    model = network(edge_dim=3)
+    sentence = f"edge_attr has {rows} rows; expected one per edge, 900"
+    with pytest.raises(InputError, match=sentence):
+        predict(model, torch.randn(120, 6), random_graph(), torch.randn(rows, 3), bytes=bytes)
+
+
+def test_batches_of_no_target_are_refused() -> None:
+    with pytest.raises(InputError, match="batch_size is 0; expected 1 or more targets, or None"):
+        predict(network(), torch.randn(120, 6), random_graph(), batch_size=0)
