@@ -108,7 +108,8 @@ class OpenedRun:
     def score(self, part: str = "test") -> float:
         """The task's metric of the model as it is now, over all graphs: the run's own number, or,
         inside an intervention, what it would be."""
-        found = evaluate_batches(self.model, self.batches, self.task.metric, (part,))
+        precision, metric = self.config.precision, self.task.metric
+        found = evaluate_batches(self.model, self.batches, metric, (part,), precision)
         return found[part].metric
 
 
@@ -116,12 +117,19 @@ def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
     """Open a run for inspection. graph: which of the task's graphs to look at, where there are
     several; by default the first with test nodes.
 
-    Runs on the CPU. Raises InputError where there is no run, CheckpointMismatchError where its
-    data have changed, IndexRangeError for a graph the task has not.
+    Runs on the CPU. Raises InputError where there is no run, and for one whose edges have features,
+    which nothing that looks into a run reads yet; CheckpointMismatchError where its data have
+    changed, IndexRangeError for a graph the task has not.
     """
     path = Path(run_dir)
     result, session = evaluated(path)
     config, task = session.config, session.task
+    if task.edge_dim is not None:
+        raise InputError(
+            f"{path}: the edges of {task.name} have features, without which its attention would be "
+            "another one, and inspection does not read them; record it in Python: "
+            "gat.inspection.record_attention(model) around model(x, edge_index, edge_attr)"
+        )
     number = _chosen(task, graph, config.data.split)
     data = config.data.model_copy(update={"features": "dense"})
     batches = make_batches(task, data, torch.device("cpu"), labels=config.labels)

@@ -110,3 +110,27 @@ def test_the_features_that_enter_a_layer(tmp_path, config, options):
     run = open_run(tmp_path / "run")
     first = next(name for name, one in run.model.named_modules() if hasattr(one, "att_src"))
     assert torch.equal(run.entering(first), run.x)
+
+
+def test_a_run_whose_edges_have_features_is_not_looked_into_without_them(
+    tmp_path, config, toy, monkeypatch
+):
+    graph = toy.graphs[0]
+    edges = torch.rand(graph.num_edges, 3)
+    task = dataclasses.replace(toy, graphs=(dataclasses.replace(graph, edge_attr=edges),))
+    train(config.updated(epochs=1), tmp_path, task=task)
+    monkeypatch.setattr("gat.train.trainer.load_task", lambda _: task)
+    with pytest.raises(InputError, match=r"the edges of toy have features, .*record_attention"):
+        open_run(tmp_path)
+
+
+def test_a_run_in_bfloat16_is_scored_in_it(tmp_path, config):
+    seen = []
+    train(config.updated(epochs=1, precision="bfloat16"), tmp_path)
+    run = open_run(tmp_path)
+    handle = run.model.register_forward_hook(
+        lambda *_: seen.append(torch.is_autocast_enabled("cpu"))
+    )
+    assert run.score() == run.result.test
+    handle.remove()
+    assert seen == [True]
