@@ -100,7 +100,10 @@ def hide_labels(batch: "Batch", rate: float, seed: int) -> "Batch":
         given = given.index_fill(0, rows, False)
         targets = torch.ones_like(targets)
     if not bool(targets.all()):
-        weight = None if part.weight is None else part.weight[targets]
+        weight = part.weight
+        if weight is not None:
+            # A weighted loss is a sum: fewer terms, each the heavier.
+            weight = weight[targets] * (targets.numel() / targets.sum())
         part = replace(part, rows=rows[targets], y=part.y[targets], weight=weight)
     return replace(
         batch,

@@ -277,3 +277,14 @@ def test_mostly_zero_features_are_dense_beside_labels(toy: NodeTask) -> None:
     toy.graphs[0].x[:, 1:] = 0
     toy.graphs[0].x[5:] = 0
     assert batch_of(toy).x.layout is torch.strided
+
+
+def test_weights_of_the_rows_left_stand_for_all(toy: NodeTask) -> None:
+    """The weighted loss is a sum, of which a step has some terms."""
+    whole = batch_of(toy)
+    part = Part(torch.arange(12), toy.graphs[0].y[:12], torch.full((12,), 1 / 12))
+    batch = replace(whole, parts={"train": part})
+    for seed in range(20):
+        hidden = hide_labels(batch, 0.5, seed).parts["train"].weight
+        assert hidden is not None
+        assert float(hidden.sum()) == pytest.approx(1)
