@@ -158,8 +158,8 @@ class Session:
         at, epochs = self.at, self.config.epochs
         if not at.losses:
             raise InputError(
-                f"no batch of epoch {at.epoch + 1} had a training node; take fewer parts "
-                "(sampling.num_parts), or more and longer walks (sampling.roots, walk_length)"
+                f"no batch of epoch {at.epoch + 1} had a training node; take more or longer walks "
+                "(sampling.roots, sampling.walk_length), or more steps (sampling.steps)"
             )
         train_loss = sum(at.losses) / len(at.losses)
         done = at.epoch + 1

@@ -36,6 +36,7 @@ FREE_ON_RESUME = (
     "data.root",
     "data.download",
     "memory_budget",
+    "sampling.prefetch",
 )
 
 
@@ -186,9 +187,12 @@ def _reopened(
     if resume and checkpoint.exists(folder.path):
         saved = checkpoint.load(folder.path)
         return _resumed_config(config, TrainConfig(**saved.meta["config"])), saved
-    # Killed before its first checkpoint, a run has its configuration already.
-    if resume and config is None:
-        return load_config(folder.path / "config.toml"), None
+    # Killed before its first checkpoint, a run has its configuration already; what its teacher was
+    # trained by is settled.
+    begun = folder.path / "config.toml"
+    taught = checkpoint.exists(folder.path / TEACHER) and begun.exists()
+    if resume and (config is None or taught):
+        return _resumed_config(config, load_config(begun)), None
     return config, None
 
 

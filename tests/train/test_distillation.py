@@ -162,3 +162,15 @@ def test_a_teacher_of_other_data_or_damaged_is_refused(
     file.write_bytes(data)
     with pytest.raises(CorruptDataError, match="is damaged"):
         teachings(taught, toy, tmp_path, lambda *_: Session(taught, toy, CPU))
+
+
+def test_a_student_that_has_not_begun_is_resumed_as_its_teacher_was_trained(
+    taught: TrainConfig, toy: NodeTask, tmp_path: Path
+) -> None:
+    """Killed when the teacher was done and nothing of the student had been saved."""
+    train(taught, tmp_path, task=toy)
+    for path in [*tmp_path.glob("checkpoint*"), tmp_path / "metrics.json"]:
+        path.unlink()
+    with pytest.raises(ConfigError, match=r"optimizer\.lr was 0\.02, now 0\.5"):
+        train(taught.updated(**{"optimizer.lr": 0.5}), tmp_path, task=toy, resume=True)
+    assert train(taught, tmp_path, task=toy, resume=True).epochs == 4

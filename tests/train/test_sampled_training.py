@@ -195,7 +195,7 @@ def test_subgraphs_without_training_nodes_are_passed_over(
     graph = toy.graphs[0]
     graph.train_mask[1:12] = False
     walks = {"name": "random-walk", "roots": 1, "walk_length": 1, "steps": 1}
-    with pytest.raises(InputError, match=r"no batch of epoch 1 had a training node; take fewer"):
+    with pytest.raises(InputError, match=r"no batch of epoch 1 had a training node; take more or"):
         train(TrainConfig(**{**config.to_dict(), "sampling": walks}), task=toy)
 
 
@@ -206,3 +206,12 @@ def test_more_parts_than_nodes_are_refused_before_the_run_begins(
     with pytest.raises(InputError, match="num_parts is 41; expected between 1 and 40"):
         train(TrainConfig(**{**config.to_dict(), "sampling": parts}), tmp_path, task=toy)
     assert not checkpoint.exists(tmp_path)
+
+
+def test_a_run_may_be_resumed_with_more_or_less_made_ahead(
+    config: TrainConfig, toy: NodeTask, tmp_path: Path
+) -> None:
+    config = sampled(config, epochs=2)
+    first = train(config, tmp_path, task=toy)
+    again = config.updated(**{"sampling.prefetch": 0})
+    assert train(again, tmp_path, task=toy, resume=True).test == first.test
