@@ -87,7 +87,8 @@ class SamplingConfig(Section):
         if strangers:
             raise ValueError(
                 f"sampling by {self.name!r} reads {', '.join(k for k in fields if k in read)}; "
-                f"leave out {', '.join(strangers)}"
+                f"leave out {', '.join(strangers)}, or set the whole table: "
+                f'sampling = {{name = "{self.name}"}}'
             )
         return self
 

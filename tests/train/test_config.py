@@ -65,11 +65,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "keys of another way of sampling": (
         {"sampling": {"name": "cluster", "batch_size": 10, "roots": 3}},
         "sampling by 'cluster' reads name, num_parts, clusters_per_batch, prefetch, evaluation, "
-        "inference_memory, inference_batch_size; leave out batch_size, roots",
+        "inference_memory, inference_batch_size; leave out batch_size, roots, "
+        'or set the whole table: sampling = {name = "cluster"}',
     ),
     "keys of sampling without it": (
         {"sampling": {"prefetch": 0}},
-        "sampling by 'none' reads name; leave out prefetch",
+        "sampling by 'none' reads name; leave out prefetch, or set the whole table: ",
     ),
     "more clusters than there are": (
         {"sampling": {"name": "cluster", "clusters_per_batch": 11}},
