@@ -70,7 +70,8 @@ def _sampled(
         raise DoesNotFitError(
             f"a batch of sampling.name = {chosen.sampling.name!r} is predicted to need up to "
             f"{batch.sum()}; {name}. Draw fewer neighbours (sampling.num_neighbors), smaller "
-            f"batches (sampling.batch_size), or make the network smaller (--hidden, --heads)"
+            f"batches (sampling.batch_size), score a smaller part at a time "
+            f"(sampling.inference_memory), or make the network smaller (--hidden, --heads)"
         )
     why = f"a full batch would need {gib(full.total)}, so " if turned else ""
     return Choice(

@@ -10,7 +10,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from gat.models.stages import Stage
 
-__all__ = ["Cost", "chunks", "cost_of"]
+__all__ = ["Cost", "chunks", "cost_of", "costs_of"]
 
 FLOAT = 4
 # A part of a graph, as it is drawn, without and with self-loops: indices of each edge.
@@ -34,6 +34,17 @@ class Cost:
         """A bound for so many targets with all their edges, whose sources may all differ."""
         sources = min(self.most_sources, targets + edges)
         return sources * self.source + targets * self.target + edges * self.edge
+
+
+def costs_of(model: Any, features: int, edge_dim: int, num_nodes: int) -> list[Cost]:
+    """Of each stage of a `gat.models.GAT`, on x [num_nodes, features]; edge_dim 0: none."""
+    stages = model.stages()
+    first = features if model.input is None else model.input[0].out_features
+    widths = [first, *(stage.width for stage in stages)]
+    return [
+        cost_of(stage, width, edge_dim, num_nodes)
+        for stage, width in zip(stages, widths, strict=False)
+    ]
 
 
 def cost_of(stage: "Stage", width: int, edge_dim: int, num_nodes: int) -> Cost:

@@ -21,7 +21,7 @@ from gat.graph import Graph
 from gat.sampling import Sampler
 from gat.sampling.neighbors import check_nodes
 from gat.sampling.prefetch import gather
-from gat.train.chunks import Cost, chunks, cost_of
+from gat.train.chunks import Cost, chunks, costs_of
 from gat.train.degrees import WholeDegrees
 from gat.train.spill import room_for
 
@@ -141,12 +141,7 @@ class _Layers:
         self.device = next(model.parameters(), x).device
         self.stages = model.stages()
         edge_dim = 0 if edge_attr is None else edge_attr.size(1)
-        first = x.size(1) if model.input is None else model.input[0].out_features
-        widths = [first, *(stage.width for stage in self.stages)]
-        self.costs = [
-            cost_of(stage, width, edge_dim, graph.num_src)
-            for stage, width in zip(self.stages, widths, strict=False)
-        ]
+        self.costs = costs_of(model, x.size(1), edge_dim, graph.num_src)
 
     def fit_at_once(self) -> bool:
         """Whether each layer fits whole."""

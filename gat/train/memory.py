@@ -12,6 +12,7 @@ import torch
 from gat.machine import gib
 from gat.train import generators
 from gat.train.config import TrainConfig
+from gat.train.memory_evaluation import evaluation_rooms
 from gat.train.memory_parts import Room, Tape, follow_step, what_stays
 from gat.train.memory_sizes import Sizes, levels_of
 from gat.train.session import build_model
@@ -93,15 +94,21 @@ def predict_memory(config: TrainConfig, sizes: Sizes, device: str = "cpu") -> Me
     """The peak of training as ``config`` says on data of ``sizes``.
 
     With ``sampling.name`` "none" (or "auto") of whole graphs, else of sampled batches, whose nodes
-    and edges are bounded by the fan-outs and by the graph. device: "cpu", whose figure is of the
+    and edges are bounded by the fan-outs and by the graph, and of scoring all nodes, bounded by
+    ``sampling.inference_memory``; the larger of both. device: "cpu", whose figure is of the
     whole process, or "cuda", of what torch takes on the GPU.
     """
     with generators.borrowed(), torch.device("meta"):
         model = build_model(config.model, sizes.features, sizes.classes, sizes.edge_dim)
     gpu = device.startswith("cuda")
-    tape = Tape(what_stays(config, sizes, model))
+    stays = what_stays(config, sizes, model)
+    tape = Tape(stays)
     follow_step(tape, config, sizes, levels_of(config, sizes), gpu)
-    rooms = tape.peak if gpu else [*tape.peak, *_of_the_process(tape.peak)]
+    peak = tape.peak
+    if config.sampling.name not in ("none", "auto"):
+        scored = [*stays, *evaluation_rooms(config.sampling, sizes, model, gpu)]
+        peak = max(peak, scored, key=lambda rooms: sum(room.total for room in rooms))
+    rooms = peak if gpu else [*peak, *_of_the_process(peak)]
     return MemoryPrediction(sizes.nodes, sizes.edges, _summed(rooms, sizes))
 
 

@@ -301,6 +301,21 @@ def test_batches_that_do_not_fit_are_refused_too(task):
         choose(config, task)
 
 
+def test_scoring_all_nodes_is_held_to_the_budget_too():
+    """Small batches of a graph that takes 4 times the budget to compute as a whole."""
+    sizes = Sizes(nodes=10**6, edges=10**7, features=8, classes=4)
+    config = TrainConfig().updated(
+        **{"sampling.name": "neighbor", "sampling.batch_size": 4, "model.hidden_channels": 64}
+    )
+    roomy = predict_memory(config, sizes)
+    tight = predict_memory(config.updated(**{"sampling.inference_memory": 0.25}), sizes)
+    full = predict_memory(config.updated(**{"sampling.evaluation": "full"}), sizes)
+    assert roomy.total > tight.total + 3 * 2**30
+    assert full.total > roomy.total
+    assert tight.of("evaluation, a part at a time") == 2**28
+    assert predict_memory(config, sizes, "cuda").total < roomy.total
+
+
 def test_a_budget_beyond_the_machine_is_warned_of(task, monkeypatch):
     monkeypatch.setattr(budget, "_free", lambda device: 2**30)
     with pytest.warns(UserWarning, match=r"memory_budget is 2\.00 GiB, .* has 1\.00 GiB free"):
