@@ -15,6 +15,7 @@ import torch
 from gat.data import Card, card, load, load_hetero, ogb_metric
 from gat.data.catalog import make_card
 from gat.data.loading import load_card
+from gat.data.ogb import scoring
 from gat.errors import CorruptDataError, DownloadError, InputError, MissingDependencyError
 from gat.graph import Graph
 from tests.data.ogb_folders import RELATIONS, SIZES, table, write_mag, write_ogb
@@ -287,6 +288,8 @@ def test_load_without_ogb_names_the_extra_before_it_fetches(server, tmp_path, mo
     for name in [name for name in sys.modules if name.partition(".")[0] == "ogb"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ogb", None)
+    # Of tests before this one.
+    scoring._evaluator.cache_clear()
     with pytest.raises(MissingDependencyError, match=r"pip install graph-attention\[ogb\]"):
         load("ogbn-arxiv", tmp_path)
     with pytest.raises(MissingDependencyError, match="need the package ogb"):
