@@ -5,7 +5,7 @@ same network in a plain loop, as far as PyG's GATConv goes: the targets have the
 score, and messages are not scaled by degrees. What counts is what the whole process holds.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +17,6 @@ from gat.bench.case import Plan
 from gat.bench.check import ErrorBound, Results
 from gat.bench.loops import OurLoop, layers
 from gat.bench.memory import peak_over
-from gat.bench.peers import check_names
 from gat.bench.recipe import RecipeLoop
 from gat.bench.record import Record
 from gat.bench.shape import check_counts
@@ -84,12 +83,7 @@ class FullShape:
 
 def measure_full(shape: FullShape, plan: Plan) -> Record:
     """Check on a small replica, then measure memory and time of the plan's peers."""
-    check_names(plan.peers, PEERS)
-    what = asdict(shape)
-    with replicas.written(shape.graph, plan) as folder:
-        given = {"shape": what, "folder": folder}
-        case = plan.case("full", shape.graph, str(shape), given, memory=True)
-    return plan.record("full", str(shape), what, [case])
+    return replicas.measure("full", shape, plan, PEERS, memory=True)
 
 
 # What follows runs in processes of its own.

@@ -7,7 +7,7 @@ those of OGB's data sets.
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ from gat.bench import replicas, timing, turns
 from gat.bench.case import Plan
 from gat.bench.check import Results
 from gat.bench.memory import peak_over
-from gat.bench.peers import check_names
 from gat.bench.record import Record
 from gat.bench.shape import check_counts
 from gat.bench.whole import drawn
@@ -66,12 +65,7 @@ class InferenceShape:
 
 def measure_inference(shape: InferenceShape, plan: Plan) -> Record:
     """Check nodes of every layer, then measure memory and time."""
-    check_names(plan.peers, PEERS)
-    what = asdict(shape)
-    with replicas.written(shape.graph, plan) as folder:
-        given = {"shape": what, "folder": folder}
-        case = plan.case("inference", shape.graph, str(shape), given, memory=True)
-    return plan.record("inference", str(shape), what, [case])
+    return replicas.measure("inference", shape, plan, PEERS, memory=True)
 
 
 # What follows runs in processes of its own.

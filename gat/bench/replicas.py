@@ -7,6 +7,7 @@ plain .npy files into a temporary folder, its edges sorted; the others map them.
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from gat.bench import graphs, process
 from gat.bench.case import Plan
+from gat.bench.peers import check_names
+from gat.bench.record import Record
 from gat.data import NodeTask, TaskGraph
 from gat.data.synthetic import PlantedGraph, planted_graph
 from gat.errors import InputError
@@ -27,6 +30,7 @@ __all__ = [
     "check_name",
     "facts",
     "mapped",
+    "measure",
     "task",
     "tensors",
     "write",
@@ -54,6 +58,18 @@ def check_name(name: str) -> None:
             f"{name} is a data set, which gat bench step measures; expected "
             f"{', '.join(PLANTED)} or uniform-NM (N million edges)"
         )
+
+
+def measure(
+    kind: str, shape: Any, plan: Plan, peers: tuple[str, ...], *, memory: bool = False
+) -> Record:
+    """A record of module ``kind``'s peers on the task that ``shape.graph`` names, written once."""
+    check_names(plan.peers, peers)
+    what = asdict(shape)
+    with written(shape.graph, plan) as folder:
+        given = {"shape": what, "folder": folder}
+        case = plan.case(kind, shape.graph, str(shape), given, memory=memory)
+    return plan.record(kind, str(shape), what, [case])
 
 
 @contextmanager

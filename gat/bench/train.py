@@ -5,7 +5,7 @@ the start, the same batches, Adam. "gat" is `gat train` (`gat.train.session.Sess
 "pyg-trimmed" are the loops of `sampled.py`. Sampling is part of the time, validation is not.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,6 @@ from gat.bench import replicas, timing, turns
 from gat.bench.case import Plan
 from gat.bench.check import NUDGES, Results
 from gat.bench.loops import layers
-from gat.bench.peers import check_names
 from gat.bench.record import Record
 from gat.bench.sampled import OurEpochs, PlainEpochs, SampledNet, epochs
 from gat.bench.shape import check_counts
@@ -86,12 +85,7 @@ class TrainShape:
 
 def measure_train(shape: TrainShape, plan: Plan) -> Record:
     """Check on one batch, then measure the time of the plan's peers."""
-    check_names(plan.peers, PEERS)
-    what = asdict(shape)
-    with replicas.written(shape.graph, plan) as folder:
-        given = {"shape": what, "folder": folder}
-        case = plan.case("train", shape.graph, str(shape), given)
-    return plan.record("train", str(shape), what, [case])
+    return replicas.measure("train", shape, plan, PEERS)
 
 
 # What follows runs in processes of its own.

@@ -6,12 +6,17 @@ one's own; ``load_hetero`` and ``ogb_metric`` are OGB's graph of several node ty
 What is done with a task (training, metrics) belongs to ``gat.train``.
 """
 
-from gat.data import synthetic
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from gat.data.catalog import Card, card, cards
 from gat.data.loading import load
 from gat.data.ogb import load_hetero, ogb_metric
 from gat.data.own import from_files
 from gat.data.task import NodeTask, TaskGraph, normalize_features
+
+if TYPE_CHECKING:
+    from gat.data import synthetic
 
 __all__ = [
     "Card",
@@ -26,3 +31,10 @@ __all__ = [
     "ogb_metric",
     "synthetic",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Few who read data make any.
+    if name == "synthetic":
+        return import_module("gat.data.synthetic")
+    raise AttributeError(f"module 'gat.data' has no attribute {name!r}")

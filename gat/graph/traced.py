@@ -13,12 +13,13 @@ from torch.fx.experimental.symbolic_shapes import guard_or_false, statically_kno
 from gat.errors import InputError
 from gat.graph.cache import remembered_by_value
 from gat.graph.compact import LARGEST, CompactEdges, index_dtype
-from gat.graph.structure import Graph, lazy
+from gat.graph.compact_graph import CompactGraph
+from gat.graph.structure import lazy
 
 __all__ = ["TracedGraph"]
 
 
-class TracedGraph(Graph):
+class TracedGraph(CompactGraph):
     """The `Graph` of an ``edge_index`` that has a shape while it is traced and values later.
 
     Each part of it is asked for where it is used, so what nobody uses is not copied. ``perm`` is
@@ -36,29 +37,9 @@ class TracedGraph(Graph):
         self._wide = _needs_int64(self.num_caller_edges + self.num_loops, num_src, num_dst)
         self.by_target = CompactEdges(*self._ask("by_target", None))
 
-    @property
-    def num_edges(self) -> int:
-        return self.by_target.col.size(0)
-
-    @property
-    def device(self) -> torch.device:
-        return self.by_target.col.device
-
     def _ask(self, part: str, col: Tensor | None) -> list[Tensor]:
         ask = torch.ops.gat.sorted_edges
         return ask(self._edges, *self._options, self._wide, part, col)
-
-    @lazy
-    def rowptr(self) -> Tensor:
-        return self.by_target.rowptr.long()
-
-    @lazy
-    def col(self) -> Tensor:
-        return self.by_target.col.long()
-
-    @lazy
-    def perm(self) -> Tensor:
-        return self.by_target.number.long()
 
     @lazy
     def origin(self) -> Tensor | None:
@@ -74,7 +55,7 @@ class TracedGraph(Graph):
         return CompactEdges(rowptr, col, number)
 
     @lazy
-    def _looped(self) -> Graph:
+    def _looped(self) -> "TracedGraph":
         num_src, num_dst, flow, _ = self._options
         return TracedGraph(self._edges, num_src, num_dst, flow, True)
 

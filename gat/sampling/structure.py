@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gat.graph import CompactEdges, Graph
 from gat.graph.compact import LARGEST
+from gat.graph.compact_graph import CompactGraph
 from gat.graph.structure import lazy
 from gat.ops import cpu
 from gat.ops.cpu.sampling import add_loops, transpose
@@ -16,7 +17,7 @@ from gat.ops.cpu.sampling import add_loops, transpose
 __all__ = ["SampledGraph"]
 
 
-class SampledGraph(Graph):
+class SampledGraph(CompactGraph):
     """A Graph of int32 edges grouped by target; within a target in the order they were drawn.
 
     Where it has fewer targets than sources, the targets are the first of the sources. The int64
@@ -33,30 +34,6 @@ class SampledGraph(Graph):
         graph.by_target, graph.num_src, graph.num_dst = edges, num_src, edges.rows
         graph.num_loops, graph.num_caller_edges = 0, edges.col.numel()
         return graph
-
-    @property
-    def num_edges(self) -> int:
-        return self.by_target.col.numel()
-
-    @property
-    def device(self) -> torch.device:
-        return self.by_target.col.device
-
-    @lazy
-    def rowptr(self) -> Tensor:
-        """As `Graph.rowptr`."""
-        return self.by_target.rowptr.long()
-
-    @lazy
-    def col(self) -> Tensor:
-        """As `Graph.col`."""
-        return self.by_target.col.long()
-
-    @lazy
-    def perm(self) -> Tensor | None:
-        """As `Graph.perm`."""
-        number = self.by_target.number
-        return None if number is None else number.long()
 
     @lazy
     def origin(self) -> Tensor | None:

@@ -25,6 +25,8 @@ __all__ = [
     "Batch",
     "Part",
     "check_split",
+    "density",
+    "is_sparse",
     "join",
     "make_batches",
     "shuffled",
@@ -149,9 +151,18 @@ def check_split(task: NodeTask, split: int) -> None:
         )
 
 
+def is_sparse(x: Tensor, features: str) -> bool:
+    """Whether whole features x are multiplied as a sparse matrix; features: as `DataConfig`'s."""
+    return features == "sparse" or (features == "auto" and density(x) < SPARSE_BELOW)
+
+
+def density(x: Tensor) -> float:
+    """The share of entries that are not zero."""
+    return int(x.count_nonzero()) / max(x.numel(), 1)
+
+
 def _maybe_sparse(x: Tensor, features: str) -> Tensor:
-    density = int(x.count_nonzero()) / max(x.numel(), 1)
-    if features == "auto" and density >= SPARSE_BELOW:
+    if not is_sparse(x, features):
         return x
     with warnings.catch_warnings():
         # torch says once that CSR is in beta; a user of ours cannot act on it.

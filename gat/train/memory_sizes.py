@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gat.data import NodeTask
-from gat.train.batches import SPARSE_BELOW
-from gat.train.config import DataConfig, TrainConfig
+from gat.train.batches import density, is_sparse
+from gat.train.config import TrainConfig
 from gat.train.sampling_config import SamplingConfig
 
 __all__ = ["Level", "Sizes", "attention_layers", "levels_of", "sizes_of"]
@@ -70,7 +70,7 @@ def sizes_of(task: NodeTask, config: TrainConfig) -> Sizes:
         features=task.num_features + (task.num_classes if config.labels.inputs else 0),
         classes=task.num_classes,
         edge_dim=task.edge_dim,
-        density=None if config.labels.inputs else _density(task, data),
+        density=_density(task, config),
         trained=trained,
         multilabel=task.multilabel,
         splits=task.num_splits,
@@ -137,10 +137,13 @@ def _largest(numbers: list[int], count: int) -> int:
     return sum(sorted(numbers, reverse=True)[:count])
 
 
-def _density(task: NodeTask, data: DataConfig) -> float | None:
-    """As `gat.train.batches` decides it, of the first graph; None for dense features."""
-    if data.features == "dense" or task.inductive:
+def _density(task: NodeTask, config: TrainConfig) -> float | None:
+    """As `gat.train.batches` decides it, of the first graph; None for dense features.
+
+    Batches cut from a graph have dense ones, so that features in a file are not read for this.
+    """
+    cut = config.sampling.name not in ("none", "auto")
+    if cut or config.labels.inputs or task.inductive:
         return None
     x = task.graphs[0].x
-    density = int(x.count_nonzero()) / max(x.numel(), 1)
-    return density if data.features == "sparse" or density < SPARSE_BELOW else None
+    return density(x) if is_sparse(x, config.data.features) else None

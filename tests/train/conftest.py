@@ -1,6 +1,8 @@
 """Small tasks that train in milliseconds per epoch, and comparisons of whole runs."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from gat.data import NodeTask, TaskGraph
-from gat.train import TrainConfig
+from gat.train import TrainConfig, session
 
 
 def _graph(nodes: int, seed: int, parts: tuple[slice, slice, slice], labels: int = 0) -> TaskGraph:
@@ -72,3 +74,22 @@ def kept() -> Callable[[Path], dict[str, Any]]:
         return {"metrics": metrics, "log": lines}
 
     return read
+
+
+@pytest.fixture
+def terminate_in_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let a SIGTERM come in step ``at`` of all that follow, counted from 1."""
+
+    def prepare(at: int) -> None:
+        real, count = session.train_step, 0
+
+        def signalling(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(session, "train_step", signalling)
+
+    return prepare

@@ -13,7 +13,7 @@ import torch
 
 from gat.data import NodeTask
 from gat.errors import CheckpointMismatchError, ConfigError, CorruptDataError, InputError
-from gat.train import Interrupted, Terminated, TrainConfig, checkpoint, evaluate, session, train
+from gat.train import Interrupted, Terminated, TrainConfig, checkpoint, evaluate, train
 
 Kept = Callable[[Path], dict[str, Any]]
 
@@ -145,20 +145,11 @@ def test_resume_within_an_epoch_is_exact(
     toy_graphs: NodeTask,
     kept: Kept,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    terminate_in_step: Callable[[int], None],
 ) -> None:
     """Three steps an epoch: the signal comes in step ``at`` of the run."""
     train(config, tmp_path / "whole", task=toy_graphs)
-    real, count = session.train_step, 0
-
-    def signalling(*args: Any, **kwargs: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(session, "train_step", signalling)
+    terminate_in_step(at)
     with pytest.raises(Terminated):
         train(config, tmp_path / "cut", task=toy_graphs)
     position = checkpoint.load(tmp_path / "cut").meta["position"]

@@ -1,7 +1,5 @@
 """Runs trained on sampled batches: learning, resuming, evaluating, and what is refused."""
 
-import os
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,6 @@ from gat.train import (
     evaluate,
     layerwise,
     open_run,
-    session,
     train,
 )
 
@@ -76,21 +73,12 @@ def test_resume_between_two_steps_of_an_epoch_is_exact(
     toy: NodeTask,
     kept: Kept,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    terminate_in_step: Callable[[int], None],
 ) -> None:
     """Three steps an epoch; the signal comes in step ``at`` of the run, dropout is on."""
     config = sampled(config, way, epochs=4)
     train(config, tmp_path / "whole", task=toy)
-    real, count = session.train_step, 0
-
-    def signalling(*args: Any, **kwargs: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == at:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(session, "train_step", signalling)
+    terminate_in_step(at)
     with pytest.raises(Terminated):
         train(config, tmp_path / "cut", task=toy)
     position = checkpoint.load(tmp_path / "cut").meta["position"]
