@@ -272,24 +272,42 @@ def test_planted_arxiv_labels_and_features_each_tell_too_little(arxiv_scores):
     assert arxiv_scores["both"] > arxiv_scores["labels"] + 0.04
 
 
-def test_planted_proteins_strong_edges_tell_the_functions(graphs):
+@pytest.fixture(scope="module")
+def proteins():
+    return planted_graph("ogbn-proteins", scale=0.006)
+
+
+def neighbours_tell(graph, weight):
+    """The score of test labels by the training labels around, as weighted sums over edges."""
     from sklearn.metrics import roc_auc_score
 
-    graph = planted_graph("ogbn-proteins", scale=0.006)
     source, target = graph.both_directions()
-    strong = np.repeat(graph.edge_attr.mean(1), 2)
     base = graph.y[graph.parts["train"]].mean(0)
     known = np.tile(base, (graph.num_nodes, 1))
     known[graph.parts["train"]] = graph.y[graph.parts["train"]]
-    scores = []
-    for weight in (np.ones_like(strong), strong**4):
-        total = np.zeros_like(known)
-        np.add.at(total, target, weight[:, None] * known[source])
-        whole = np.maximum(np.bincount(target, weight, graph.num_nodes), 1e-9)
-        test = graph.parts["test"]
-        scores.append(roc_auc_score(graph.y[test], (total / whole[:, None])[test]))
-    assert 0.65 < scores[0] < 0.85
-    assert scores[1] > scores[0] + 0.04
+    total = np.zeros_like(known)
+    np.add.at(total, target, weight[:, None] * known[source])
+    whole = np.maximum(np.bincount(target, weight, graph.num_nodes), 1e-9)
+    test = graph.parts["test"]
+    return roc_auc_score(graph.y[test], (total / whole[:, None])[test])
+
+
+def test_planted_proteins_strong_edges_tell_the_functions(proteins):
+    strong = np.repeat(proteins.edge_attr.mean(1), 2)
+    alike = neighbours_tell(proteins, np.ones_like(strong))
+    assert 0.65 < alike < 0.85
+    assert neighbours_tell(proteins, strong**4) > alike + 0.04
+
+
+def test_planted_proteins_sums_over_edges_tell_whom_to_leave_out(proteins):
+    source, target = proteins.both_directions()
+    found_together = np.repeat(proteins.edge_attr[:, -1], 2)
+    degree = np.bincount(target, minlength=proteins.num_nodes)
+    mean = np.bincount(target, found_together, proteins.num_nodes) / np.maximum(degree, 1)
+    sticky = mean > 0.8
+    assert 0.2 < sticky.mean() < 0.4
+    alike = neighbours_tell(proteins, np.ones(len(source)))
+    assert neighbours_tell(proteins, np.where(sticky[source], 0.0, 1.0)) > alike + 0.04
 
 
 def read_with_ogb(name, root, monkeypatch, meta_dict=None):
