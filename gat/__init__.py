@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gat._version import __version__
 
 if TYPE_CHECKING:
-    from gat import data, errors, graph, inspection, models, nn, ops, sampling, train
+    from gat import data, errors, graph, inspection, models, nn, ops, sampling, topology, train
     from gat.errors import GatError
     from gat.graph import Graph
     from gat.inspection import record_attention
@@ -34,6 +34,7 @@ __all__ = [
     "record_attention",
     "restore",
     "sampling",
+    "topology",
     "train",
     "use_backend",
 ]

@@ -8,6 +8,7 @@ All compute by `gat.ops`.
 from gat.nn import normalizers, scores
 from gat.nn.accelerate import accelerate, restore
 from gat.nn.agnn_conv import AGNNConv
+from gat.nn.attend import Attend
 from gat.nn.attention_conv import AttentionConv
 from gat.nn.features import drop_features
 from gat.nn.gat_conv import GATConv
@@ -34,6 +35,7 @@ from gat.nn.weights import load_dgl_state_dict, load_pyg_state_dict
 
 __all__ = [
     "AGNNConv",
+    "Attend",
     "AttentionConv",
     "GATConv",
     "GATv2Conv",

@@ -5,23 +5,20 @@ from typing import Any
 
 from torch import Tensor
 from torch_geometric.nn import Linear
-from torch_geometric.typing import OptTensor
 
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph, graph_of
 from gat.nn.batched import batch_size, split_batch, split_heads
-from gat.nn.changes import ChangedNormalizer
-from gat.nn.dropout import dropout as drop
+from gat.nn.edge_attention import EdgeAttention, check_sizes
 from gat.nn.edge_bias import edge_bias
 from gat.nn.edge_features import EdgeFeatures, edge_features
 from gat.nn.ending import Ending
 from gat.nn.features import project
-from gat.nn.forms import Edgewise, Form, Hidden
-from gat.nn.normalizers import NORMALIZERS, Normalizer
-from gat.nn.pyg import DropIn, check_pair, is_one_set
+from gat.nn.forms import Form, Hidden
+from gat.nn.normalizers import Normalizer
+from gat.nn.pyg import check_pair, is_one_set
 from gat.nn.registry import one_of
-from gat.nn.scores import SCORES, Score
-from gat.ops.dropout import check_probability
+from gat.nn.scores import Score
 
 __all__ = ["AttentionConv"]
 
@@ -29,7 +26,7 @@ EDGE_IN = ("score", "value")
 SHARES = (None, "all", "key_value", "none")
 
 
-class AttentionConv(DropIn):
+class AttentionConv(EdgeAttention):
     """Score every edge, normalise over the edges that enter a node, sum the values by the weights:
 
         s_e = score(q_i, k_j, e);   a = normalizer(s);   out_i = sum of a_e (v_j + W e)
@@ -51,9 +48,6 @@ class AttentionConv(DropIn):
 
     PyG's explainers and message hooks work on it, as on PyG's own layers.
     """
-
-    # How PyG's message passing is told what it is handed.
-    propagate_type = {"value": Tensor, "weights": Tensor, "edge_value": OptTensor}  # noqa: RUF012
 
     def __init__(
         self,
@@ -77,29 +71,29 @@ class AttentionConv(DropIn):
         update_edges: bool = False,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("aggr", "add")
-        super().__init__(node_dim=0, **kwargs)
-        _check_counts(out_channels=out_channels, heads=heads)
+        check_sizes(out_channels=out_channels, heads=heads)
         if edge_dim is not None and edge_dim != -1:
-            _check_counts(edge_dim=edge_dim)
-        if not isinstance(self.aggr, str):
-            raise InputError(f"aggr is {self.aggr!r}; expected the name of one aggregation")
-        check_probability("dropout", dropout)
-        self.in_channels, self.out_channels, self.heads = in_channels, out_channels, heads
-        self.dropout, self.edge_dim = dropout, edge_dim
+            check_sizes(edge_dim=edge_dim)
         parts = _edge_in(edge_in)
-        self.edge_in = parts if edge_dim is not None else ()
+        parts = parts if edge_dim is not None else ()
+        super().__init__(
+            out_channels,
+            heads,
+            score,
+            normalizer,
+            dropout,
+            scores_edges="score" in parts,
+            **kwargs,
+        )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.edge_dim, self.edge_in = edge_dim, parts
         self.add_self_loops, self.fill_value = add_self_loops, fill_value
         self.update_edges = update_edges
-        self.score = SCORES.make(score)
-        self.score.attach(heads, out_channels, "score" in self.edge_in)
         if update_edges and not self.score.has_hidden:
             raise InputError(
                 "update_edges gives the hidden layer of the score, which this one has not; use "
                 "score='gatv2', 'mlp' or 'normed_mlp'"
             )
-        self.normalizer = NORMALIZERS.make(normalizer)
-        self.normalizer.attach(heads)
         share = one_of("share", share, SHARES) or self.score.share
         self._make_projections(share, projection_bias)
         _, dst = _pair(in_channels)
@@ -119,14 +113,6 @@ class AttentionConv(DropIn):
         if self.edge_dim is not None:
             options["bias"] = False
             self.lin_edge = Linear(self.edge_dim, width, **options)
-
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
-        super().reset_parameters()
-        for part in self.children():
-            reset = getattr(part, "reset_parameters", None)
-            if callable(reset):
-                reset()
 
     def forward(
         self,
@@ -198,13 +184,7 @@ class AttentionConv(DropIn):
         graph = self._graph(edge_index, x_src, x_dst)
         query, key, _ = self._project(x_src, x_dst, is_one_set(x))
         edge = self._edge_features(graph, self._given_features(edge_index, edge_attr))
-        return self._form(graph, query, key, edge).scores(graph)
-
-    def message(self, value_j: Tensor, weights: Tensor, edge_value: OptTensor) -> Tensor:
-        """What an edge hands to its target where PyG's message passing sums: explanations, hooks,
-        other aggregations. value_j [E, H, C], weights [E, H], edge_value [E, H, C] or None."""
-        value = value_j if edge_value is None else value_j + edge_value
-        return weights.unsqueeze(-1) * value
+        return self._scored(graph, query, key, edge).scores(graph)
 
     def _project(
         self, x_src: Tensor, x_dst: Tensor, one_set: bool
@@ -238,65 +218,22 @@ class AttentionConv(DropIn):
         batch = None if x_dst is None else batch_size(x_dst)
         edge_attr = self._given_features(edge_index, edge_attr)
         edge = self._edge_features(graph, edge_attr, batch)
-        form = scored = self._form(graph, query, key, edge)
+        form = self._scored(graph, query, key, edge)
         bias = edge_bias(graph, mask, score_bias, self.heads, query.dtype, batch)
-        if bias is not None:
-            form = Edgewise(form.scores(graph) + bias)
         in_value = edge if "value" in self.edge_in else None
-        normalizer: Any = self.normalizer
-        if self._changes:
-            call = {"edge_index": edge_index, "batch": batch}
-            normalizer = ChangedNormalizer(self.normalizer, self._changed, value, bias, **call)
-        if self._why_pygs_way(edge_index):
-            out, weights = self._by_messages(graph, normalizer, form, value, in_value)
-        else:
-            asked = return_weights or in_value is not None
-            out, weights = self._by_operators(graph, normalizer, form, value, in_value, asked)
+        out, weights = self._attend(
+            graph, edge_index, form, value, bias, batch, return_weights, in_value=in_value
+        )
         answer: list[Any] = [self.ending(out, x_dst, batch)]
         if self.update_edges:
-            answer.append(self._hidden(graph, scored, edge_index, query, key, edge_attr, batch))
+            answer.append(self._hidden(graph, form, edge_index, query, key, edge_attr, batch))
         if return_weights:
             assert weights is not None
             answer.append(self._with_weights(graph, edge_index, weights, batch))
         return answer[0] if len(answer) == 1 else tuple(answer)
 
-    def _form(self, graph: Graph, query: Tensor, key: Tensor, edge: EdgeFeatures | None) -> Form:
-        form = self.score(graph, query, key, edge if "score" in self.edge_in else None)
-        return Edgewise(form) if isinstance(form, Tensor) else form
-
-    def _by_operators(
-        self,
-        graph: Graph,
-        normalizer: Any,
-        form: Form,
-        value: Tensor,
-        edge: EdgeFeatures | None,
-        asked: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The sums [num_dst, H, C], and the weights [E, H] if asked for."""
-        dropout = self.dropout if self.training else 0.0
-        out, used = normalizer.attend(graph, form, value, dropout, asked)
-        if edge is not None:
-            assert used is not None
-            out = out + edge.summed(graph, used)
-        return out, used
-
-    def _by_messages(
-        self,
-        graph: Graph,
-        normalizer: Any,
-        form: Form,
-        value: Tensor,
-        edge: EdgeFeatures | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The same through PyG's propagate, which makes messages [E, H, C]."""
-        weights = drop(normalizer(graph, form.scores(graph)), self.dropout, self.training)
-        size = (graph.num_src, graph.num_dst)
-        size = size if self.flow == "source_to_target" else size[::-1]
-        edges = self._listed_edges(graph)
-        vectors = None if edge is None else edge.vectors()
-        out = self.propagate(edges, size=size, value=value, weights=weights, edge_value=vectors)
-        return out, weights
+    def _scored(self, graph: Graph, query: Tensor, key: Tensor, edge: EdgeFeatures | None) -> Form:
+        return self._form(graph, query, key, edge if "score" in self.edge_in else None)
 
     def _edge_features(
         self, graph: Graph, edge_attr: Tensor | None, batch: int | None = None
@@ -334,7 +271,7 @@ class AttentionConv(DropIn):
         if graph.num_loops and not isinstance(edge_index, Graph):
             # A loop that stands for the caller's has lost its features.
             graph = graph_of(edge_index, (graph.num_src, graph.num_dst), flow=self.flow)
-            form = self._form(graph, query, key, self._edge_features(graph, edge_attr, batch))
+            form = self._scored(graph, query, key, self._edge_features(graph, edge_attr, batch))
         assert isinstance(form, Hidden)
         return split_batch(graph.to_caller(form.hidden(graph)), batch).flatten(-2)
 
@@ -343,10 +280,6 @@ class AttentionConv(DropIn):
             f"{type(self).__name__}({self.in_channels}, {self.out_channels}, heads={self.heads}, "
             f"score={self.score!r}, normalizer={self.normalizer!r})"
         )
-
-
-# Its own message is what the class is about, and no reason to leave the operators.
-AttentionConv._overridden = ()
 
 
 def _pair(in_channels: int | tuple[int, int]) -> tuple[int, int]:
@@ -358,9 +291,3 @@ def _edge_in(given: Collection[str]) -> tuple[str, ...]:
     if not parts or any(part not in EDGE_IN for part in parts):
         raise InputError(f"edge_in is {given!r}; expected 'score', 'value', or both")
     return parts
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise InputError(f"{name} is {count}; expected 1 or more")

@@ -69,6 +69,14 @@ class Normalizer(nn.Module, ABC):
         weights = drop(self(graph, form.scores(graph)), dropout)
         return aggregate(graph, weights, value), weights if return_weights else None
 
+    def following(self, previous: Tensor) -> "Normalizer":
+        """The normaliser of a decoder's next step, where its weights depend on those of the step
+        before, ``previous`` [E, H]. Most do not, and refuse: InputError."""
+        raise InputError(
+            f"{type(self).__name__} weighs each step by itself; leave out previous, or use "
+            f"normalizer='monotonic'"
+        )
+
     def reset_parameters(self) -> None:
         """Go back to the state of a new layer."""
 

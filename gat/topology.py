@@ -1,0 +1,206 @@
+"""Graphs that are not data: sentences, sentence pairs, images, documents, as edges to attend over.
+
+Lengths are a number, or one per block: blocks of unequal length stand one after the other on the
+diagonal of one graph, without padding, and nodes are numbered through; block b begins at node
+sum(lengths[:b]). A batch of one length needs no blocks: features [B, N, F] on the graph of one
+length are such a batch (`gat.nn.batched`), which costs fewer edges.
+
+Graphs are remembered by what was asked for, so asking again costs nothing. All functions take
+``device`` and raise InputError for lengths that are no counts.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from gat.errors import InputError
+from gat.graph import Blocks, Graph, IntervalGraph
+from gat.graph.intervals import consecutive
+
+__all__ = ["bipartite", "causal", "complete", "grid", "hierarchy", "window"]
+
+Lengths = int | Sequence[int] | Tensor
+Device = torch.device | str | None
+Counts = tuple[int, ...]
+
+# Edges of all graphs that are remembered; the one made last is kept whatever its size.
+REMEMBERED_EDGES = 1 << 24
+
+
+def complete(lengths: Lengths, *, device: Device = None) -> Graph:
+    """Each node of a block is entered from all of its block, itself included: encoder
+    self-attention (Vaswani et al. 2017, "Attention Is All You Need", section 3.2.3)."""
+    counts = _counts("lengths", lengths)
+    return _remembered(("complete", counts), device, lambda: _complete(counts, counts))
+
+
+def bipartite(num_src: Lengths, num_dst: Lengths, *, device: Device = None) -> Graph:
+    """Each of block b's num_dst[b] targets is entered from all of its num_src[b] sources: a decoder
+    that looks at an encoder. A number stands for every block of the other."""
+    sources, targets = _paired(_counts("num_src", num_src), _counts("num_dst", num_dst))
+    key = ("bipartite", sources, targets)
+    return _remembered(key, device, lambda: _complete(sources, targets))
+
+
+def causal(lengths: Lengths, *, device: Device = None) -> Graph:
+    """Each node is entered from those of its block up to itself: decoder self-attention (Vaswani et
+    al. 2017, section 3.2.3)."""
+    counts = _counts("lengths", lengths)
+    return _remembered(("causal", counts), device, lambda: _causal(counts))
+
+
+def window(lengths: Lengths, width: int, *, causal: bool = False, device: Device = None) -> Graph:
+    """Local attention: node i is entered from those of its block with |i - j| <= ``width``, if
+    ``causal`` those with i - width <= j <= i."""
+    counts = _counts("lengths", lengths)
+    _check("width", width, 0)
+    key = ("window", counts, int(width), causal)
+    return _remembered(key, device, lambda: _window(counts, int(width), causal))
+
+
+def grid(
+    height: Lengths, width: Lengths, radius: int | None = None, *, device: Device = None
+) -> Graph:
+    """The pixels of images, row by row: each is entered from those at most ``radius`` rows and
+    columns away, itself included; from all of its image where radius is None."""
+    heights, widths = _paired(_counts("height", height), _counts("width", width))
+    if radius is None:
+        return complete([h * w for h, w in zip(heights, widths, strict=True)], device=device)
+    _check("radius", radius, 0)
+    key = ("grid", heights, widths, int(radius))
+    return _remembered(key, device, lambda: _grid(heights, widths, int(radius)))
+
+
+def hierarchy(*lengths: Lengths, device: Device = None) -> tuple[Graph, ...]:
+    """Parts to wholes, a graph for each level: with the words of each sentence and the sentences of
+    each document, the first graph leads from words to sentences, the second from sentences to
+    documents (Yang et al. 2016, "Hierarchical Attention Networks for Document Classification").
+
+    lengths: for each level how many parts each whole has, [wholes]; the wholes of a level are the
+    parts of the next.
+    """
+    levels = [_counts(f"lengths[{level}]", each) for level, each in enumerate(lengths)]
+    for level, (below, above) in enumerate(pairwise(levels)):
+        if sum(above) != len(below):
+            raise InputError(
+                f"lengths[{level + 1}] sum to {sum(above)}; expected {len(below)}, the wholes that "
+                f"lengths[{level}] makes"
+            )
+    return tuple(bipartite(counts, (1,) * len(counts), device=device) for counts in levels)
+
+
+def _complete(sources: Counts, targets: Counts) -> Graph:
+    counts, each = _sizes(sources), _sizes(targets)
+    first = _starts(counts).repeat_interleave(each)
+    blocks = Blocks(sources, targets)
+    return IntervalGraph(first, counts.repeat_interleave(each), sum(sources), blocks)
+
+
+def _causal(counts: Counts) -> Graph:
+    start, _ = _bounds(counts)
+    up_to = torch.arange(start.numel()) - start + 1
+    return IntervalGraph(start, up_to, start.numel(), Blocks(counts, counts, causal=True))
+
+
+def _window(counts: Counts, width: int, causal: bool) -> Graph:
+    start, end = _bounds(counts)
+    node = torch.arange(start.numel())
+    first = torch.maximum(node - width, start)
+    last = node + 1 if causal else torch.minimum(node + width + 1, end)
+    return IntervalGraph(first, last - first, node.numel())
+
+
+def _grid(heights: Counts, widths: Counts, radius: int) -> Graph:
+    """Of each pixel the rows in reach, and of each of these rows the columns in reach."""
+    height, width = _sizes(heights), _sizes(widths)
+    image = torch.arange(height.numel()).repeat_interleave(height * width)
+    start = _starts(height * width)[image]
+    wide = width[image]
+    pixel = torch.arange(image.numel()) - start
+    top, rows = _reach(pixel // wide, height[image], radius)
+    left, columns = _reach(pixel % wide, wide, radius)
+    _, row = consecutive(top, rows)
+    of = torch.arange(image.numel()).repeat_interleave(rows)
+    _, col = consecutive(start[of] + row * wide[of] + left[of], columns[of])
+    rowptr = torch.zeros(image.numel() + 1, dtype=torch.int64)
+    rowptr[1:] = (rows * columns).cumsum(0)
+    return Graph(rowptr, col, image.numel(), image.numel())
+
+
+def _reach(at: Tensor, size: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """The first of the numbers in [0, size) at most ``radius`` from ``at``, and how many."""
+    first = (at - radius).clamp(min=0)
+    return first, torch.minimum(at + radius + 1, size) - first
+
+
+def _bounds(counts: Counts) -> tuple[Tensor, Tensor]:
+    """Where the block of each node begins and ends, int64 [N] each."""
+    sizes = _sizes(counts)
+    start = _starts(sizes)
+    return start.repeat_interleave(sizes), (start + sizes).repeat_interleave(sizes)
+
+
+def _sizes(counts: Counts) -> Tensor:
+    return torch.tensor(counts, dtype=torch.int64)
+
+
+def _starts(sizes: Tensor) -> Tensor:
+    return sizes.cumsum(0) - sizes
+
+
+def _counts(name: str, lengths: Lengths) -> Counts:
+    if isinstance(lengths, Tensor):
+        lengths = lengths.tolist()
+    given = [lengths] if isinstance(lengths, int) else list(lengths)
+    for length in given:
+        _check(name, length, 0)
+    return tuple(int(length) for length in given)
+
+
+def _check(name: str, value: object, least: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least:  # type: ignore[operator]
+        raise InputError(f"{name} has {value!r}; expected a whole number of {least} or more")
+
+
+def _paired(first: Counts, second: Counts) -> tuple[Counts, Counts]:
+    """Both with as many blocks; one of a single block is repeated."""
+    blocks = max(len(first), len(second))
+    spread = [one * blocks if len(one) == 1 else one for one in (first, second)]
+    if len(spread[0]) != len(spread[1]):
+        raise InputError(
+            f"there are {len(first)} lengths for one side and {len(second)} for the other; "
+            f"expected as many, or one number"
+        )
+    return spread[0], spread[1]
+
+
+class _Memory:
+    """The graphs used last, up to `REMEMBERED_EDGES`."""
+
+    def __init__(self) -> None:
+        self.graphs: OrderedDict[tuple, Graph] = OrderedDict()
+        self.edges = 0
+
+    def get(self, key: tuple, make: Callable[[], Graph]) -> Graph:
+        if key in self.graphs:
+            self.graphs.move_to_end(key)
+            return self.graphs[key]
+        # Made in inference mode, the graph could not serve a training step later.
+        with torch.inference_mode(False):
+            graph = self.graphs[key] = make()
+        self.edges += graph.num_edges
+        while self.edges > REMEMBERED_EDGES and len(self.graphs) > 1:
+            self.edges -= self.graphs.popitem(last=False)[1].num_edges
+        return graph
+
+
+_MEMORY = _Memory()
+
+
+def _remembered(asked: tuple, device: Device, make: Callable[[], Graph]) -> Graph:
+    place = torch.device("cpu" if device is None else device)
+    return _MEMORY.get((*asked, place), lambda: make().to(place))
