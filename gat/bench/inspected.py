@@ -129,9 +129,10 @@ def _of_recipe(shape: InspectShape) -> tuple[nn.Module, Tensor, Any]:
     """Of several graphs the first."""
     from gat.train import load_task, recipe_for
     from gat.train.batches import make_batches
+    from gat.train.kinds import nodes_only
     from gat.train.session import build_model
 
-    config = recipe_for(shape.graph)
+    config = nodes_only(recipe_for(shape.graph))
     task = load_task(config.data)
     as_fed = {"features": "dense"} if shape.dense else {}
     batch = make_batches(task, config.data.model_copy(update=as_fed), torch.device("cpu"))[0]

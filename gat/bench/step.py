@@ -21,6 +21,7 @@ from gat.bench.record import Record
 from gat.errors import InputError
 from gat.ops import use_backend
 from gat.train import TrainConfig, load_task, recipe_for
+from gat.train.kinds import nodes_only
 from gat.train.session import Session
 
 __all__ = ["PEERS", "check", "measure_step", "times"]
@@ -68,7 +69,7 @@ def measure_step(dataset: str, plan: Plan) -> Record:
 
 def recipe(dataset: str) -> TrainConfig:
     """The data set's recipe; InputError if a plain loop over PyG's layers cannot follow it."""
-    config = recipe_for(dataset)
+    config = nodes_only(recipe_for(dataset))
     for setting, plain in PLAIN.items():
         value: Any = config
         for name in setting.split("."):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gat.cli.bench_large import Train
 from gat.cli.bench_measured import Inspect, Layer, Measured, Scaling, Sparse, Step
 from gat.cli.bench_options import Report, Target
-from gat.cli.pages import with_block, write_pages
+from gat.cli.pages import with_blocks, write_pages
 from gat.cli.show import live_line, say, table
 from gat.errors import InputError
 
@@ -254,5 +254,5 @@ def report_command(options: Report) -> None:
         pages = {folder.parent / "RESULTS.md": report.render(records)}
         readme = folder.parent.parent / "README.md"
         if readme.is_file():
-            pages[readme] = with_block(readme, "bench", report.table(records))
+            pages[readme] = with_blocks(readme, {"bench": report.table(records)})
     write_pages(pages, check=options.check, command="gat bench report")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gat.cli.options import Datasets, Results
-from gat.cli.pages import with_block, write_pages
+from gat.cli.pages import with_blocks, write_pages
 from gat.cli.show import table
 from gat.errors import InputError
 
@@ -54,8 +54,7 @@ def _shown(value: object) -> str:
 def results_command(options: Results) -> None:
     """Render RESULTS.md, REPLICAS.md and the README's table from the stored seeds."""
     from gat.train.experiment import results_folder
-    from gat.train.results import render
-    from gat.train.results import table as markdown
+    from gat.train.result_tables import example_tables, node_table, render
 
     folder = results_folder(options.output)
     rows = _current(folder)
@@ -66,7 +65,8 @@ def results_command(options: Results) -> None:
     texts = {folder.parent / "RESULTS.md": render(rows), **_replicas(folder.parent)}
     readme = folder.parent.parent / "README.md"
     if readme.is_file():
-        texts[readme] = with_block(readme, "results", markdown(rows))
+        blocks = {"results": node_table(rows), "example-results": example_tables(rows)}
+        texts[readme] = with_blocks(readme, blocks)
     write_pages(texts, check=options.check, command="gat results")
 
 

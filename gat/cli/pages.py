@@ -1,25 +1,31 @@
 """Pages that are rendered from stored results: written, or only compared with what is there."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 from gat.cli.show import say
 from gat.errors import InputError
 
-__all__ = ["with_block", "write_pages"]
+__all__ = ["with_blocks", "write_pages"]
 
 
-def with_block(readme: Path, mark: str, block: str) -> str:
-    """The text of ``readme`` with ``block`` between its lines <!-- mark --> and <!-- /mark -->."""
-    between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-    old = readme.read_text(encoding="utf-8")
-    text, found = between.subn(lambda m: f"{m[1]}{block}\n{m[2]}", old)
-    if not found:
-        raise InputError(
-            f"{readme} has no place for the results; put the lines <!-- {mark} --> and "
-            f"<!-- /{mark} --> where the table is to stand"
-        )
+def with_blocks(readme: Path, blocks: dict[str, str]) -> str:
+    """The text of ``readme`` with each block between its lines <!-- mark --> and <!-- /mark -->."""
+    text = readme.read_text(encoding="utf-8")
+    for mark, block in blocks.items():
+        between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+        text, found = between.subn(partial(_filled, block), text)
+        if not found:
+            raise InputError(
+                f"{readme} has no place for the results; put the lines <!-- {mark} --> and "
+                f"<!-- /{mark} --> where the table is to stand"
+            )
     return text
+
+
+def _filled(block: str, place: re.Match[str]) -> str:
+    return f"{place[1]}{block}\n{place[2]}"
 
 
 def write_pages(texts: dict[Path, str], *, check: bool, command: str) -> None:

@@ -11,8 +11,8 @@ from gat.cli.show import percent, progress, say, table
 from gat.errors import InputError
 
 if TYPE_CHECKING:
-    from gat.data import NodeTask
     from gat.train import RunResult, TrainConfig
+    from gat.train.kinds import Config, Task
 
 __all__ = ["evaluate_command", "resolve", "train_command"]
 
@@ -41,16 +41,16 @@ PATHS = ("data.edges", "data.nodes", "data.root")
 
 def train_command(options: Train) -> None:
     """Train, show the result, then the baselines."""
-    from gat.train import baselines, load_task, new_run_dir, train
+    from gat.train import TrainConfig, baselines, load_task, new_run_dir, train
 
     config = resolve(options)
-    name = Path(config.data.edges).stem if config.data.edges else config.data.name
+    edges = config.data.edges if isinstance(config, TrainConfig) else None
+    name = Path(edges).stem if edges else config.data.name
     task = load_task(config.data)
     run_dir = options.resume or options.run_dir or new_run_dir(name, config.seed)
     _say_task(task, config)
-    if config.distillation.enabled:
-        say(f"first the teacher, then the student: each trains up to {config.epochs} epochs")
-    _say_memory(config, task)
+    if isinstance(config, TrainConfig):
+        _say_plan(config, task)
     try:
         with progress(name, config.epochs) as on_epoch:
             result = train(
@@ -61,9 +61,9 @@ def train_command(options: Train) -> None:
         print(f"gat: continue with: gat train --resume {run_dir}", file=sys.stderr)
         raise
     # Before the baselines, which may take longer than the patience of whoever waits.
-    show_result(f"{config.model.attention.upper()} (this run)", result)
+    show_result(f"{_network(config)} (this run)", result)
     say(f"run kept in {run_dir}")
-    if not options.skip_baselines:
+    if isinstance(config, TrainConfig) and not options.skip_baselines:
         say("baselines on the same split (--skip-baselines leaves them out):")
         data = config.data
         others = baselines(task, data.split, normalize=data.normalize_features)
@@ -78,7 +78,7 @@ def evaluate_command(options: Evaluate) -> None:
     show_result("kept weights", evaluate(options.run_dir))
 
 
-def resolve(options: Train) -> "TrainConfig":
+def resolve(options: Train) -> "Config":
     """The configuration asked for: recipe, file or earlier run, then options, then --set."""
     changes: dict[str, Any] = {}
     for option, keys in SETTINGS.items():
@@ -87,8 +87,9 @@ def resolve(options: Train) -> "TrainConfig":
             changes |= dict.fromkeys(keys, str(value) if isinstance(value, Path) else value)
     changes |= dict(_setting(text) for text in options.set)
     config = _base(options).updated(**_absolute(changes))
-    if options.dataset is not None and config.data.edges is not None:
-        edges = f"data.edges = {config.data.edges!r}"
+    given = getattr(config.data, "edges", None)
+    if options.dataset is not None and given is not None:
+        edges = f"data.edges = {given!r}"
         raise InputError(
             f"both the data set {options.dataset!r} and "
             f"{edges if options.edges is None else f'--edges {options.edges}'} were given; "
@@ -103,7 +104,7 @@ def _absolute(changes: dict[str, Any]) -> dict[str, Any]:
     return changes | {key: str(Path(value).absolute()) for key, value in paths.items()}
 
 
-def _base(options: Train) -> "TrainConfig":
+def _base(options: Train) -> "Config":
     from gat.train import TrainConfig, load_config
     from gat.train.experiment import recipe_for
 
@@ -112,7 +113,7 @@ def _base(options: Train) -> "TrainConfig":
     if options.config is not None:
         config = load_config(options.config)
         data = {f"data.{name}": value for name, value in config.data.model_dump().items()}
-        changes = _absolute({key: data[key] for key in PATHS})
+        changes = _absolute({key: data[key] for key in PATHS if key in data})
         if options.dataset is not None:
             changes["data.name"] = options.dataset
         return config.updated(**changes)
@@ -121,7 +122,7 @@ def _base(options: Train) -> "TrainConfig":
     return recipe_for(options.dataset or "digits")
 
 
-def _resumed(options: Train) -> "TrainConfig":
+def _resumed(options: Train) -> "Config":
     from gat.train import load_config
 
     assert options.resume is not None
@@ -155,16 +156,34 @@ def _setting(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
-def _say_task(task: "NodeTask", config: "TrainConfig") -> None:
-    facts = task.describe(config.data.split)
-    facts["split"] = f"{config.data.split} of {facts.pop('splits')}"
+def _network(config: "Config") -> str:
+    """The network's name, for the table."""
+    model = config.model
+    kind = getattr(model, "name", None)
+    if kind is None:
+        return str(getattr(model, "attention", "gat")).upper()
+    told = (getattr(model, part, None) for part in ("attention", "cell", "pooling", "readout"))
+    return ", ".join([kind, *(str(each) for each in told if each is not None)])
+
+
+def _say_task(task: "Task", config: "Config") -> None:
+    from gat.data import NodeTask
+
+    if isinstance(task, NodeTask):
+        facts = task.describe(config.data.split)
+        facts["split"] = f"{config.data.split} of {facts.pop('splits')}"
+    else:
+        facts = task.describe()
     say(", ".join(f"{key} {value}" for key, value in facts.items()))
     for note in task.notes:
         say(f"note: {note}")
 
 
-def _say_memory(config: "TrainConfig", task: "NodeTask") -> None:
-    """What the memory budget came to, if there is one; training then decides the same."""
+def _say_plan(config: "TrainConfig", task: Any) -> None:
+    """Whether there is a teacher, and what the memory budget came to, if there is one; training
+    then decides the same."""
+    if config.distillation.enabled:
+        say(f"first the teacher, then the student: each trains up to {config.epochs} epochs")
     if config.memory_budget is None and config.sampling.name != "auto":
         return
     from gat.train import choose
@@ -181,7 +200,17 @@ def show_result(name: str, result: "RunResult") -> None:
     if result.smoothed:
         rows.append(["with Correct and Smooth", *map(percent, result.smoothed.values())])
     table([result.metric, "train %", "val %", "test %"], rows)
+    if result.measures:
+        told = (
+            f"{name.replace('_', ' ')} {percent(value) + ' %' if _is_share(name) else value}"
+            for name, value in result.measures.items()
+        )
+        say(f"besides, on the test part: {', '.join(told)}")
     say(
         f"weights of epoch {result.best_epoch} of {result.epochs}, trained {result.seconds:.1f} s, "
         + (f"stopped by {result.stopped_by}" if result.stopped_by else "still unfinished")
     )
+
+
+def _is_share(name: str) -> bool:
+    return name.endswith("accuracy")

@@ -3,6 +3,7 @@
 N nodes, E edges, F features, K classes (or labels, when a node may carry several), S splits.
 """
 
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
@@ -155,6 +156,14 @@ class NodeTask:
             "train/val/test": f"{sizes['train']}/{sizes['val']}/{sizes['test']}",
             "metric": self.metric,
         }
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """All that the task holds, by name, graph after graph."""
+        names = ("edge_index", "x", "y", "train_mask", "val_mask", "test_mask", "edge_attr")
+        for graph in self.graphs:
+            for name in names:
+                if getattr(graph, name) is not None:
+                    yield name, getattr(graph, name)
 
     def without_edge_features(self) -> "NodeTask":
         """The same task on the same tensors, in which edges have no features."""

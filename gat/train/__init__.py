@@ -24,7 +24,9 @@ from gat.train.config import (
     TrainConfig,
 )
 from gat.train.config_files import dump_toml, load_config, save_config
+from gat.train.examples_config import ExamplesConfig
 from gat.train.experiment import Experiment, experiments, recipe_for, reproduce
+from gat.train.kinds import load_task
 from gat.train.layerwise import predict
 from gat.train.memory import MemoryPrediction, predict_memory
 from gat.train.memory_sizes import Sizes, sizes_of
@@ -33,7 +35,7 @@ from gat.train.run import EpochRecord, RunResult, new_run_dir, versions
 from gat.train.session import build_model
 from gat.train.signals import Interrupted, Terminated
 from gat.train.stopping import make_stopping
-from gat.train.trainer import evaluate, load_task, train
+from gat.train.trainer import evaluate, train
 
 __all__ = [
     "CheckpointConfig",
@@ -43,6 +45,7 @@ __all__ = [
     "DataConfig",
     "DistillationConfig",
     "EpochRecord",
+    "ExamplesConfig",
     "Experiment",
     "FilesConfig",
     "Interrupted",

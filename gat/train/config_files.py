@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gat.errors import ConfigError, InputError
-from gat.train.config import TrainConfig
+from gat.train.kinds import Config, read_config
 
 __all__ = ["dump_toml", "load_config", "save_config"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def load_config(path: str | Path) -> TrainConfig:
+def load_config(path: str | Path) -> Config:
     """The configuration in a ``.toml`` or ``.json`` file; keys left out have their defaults."""
     path = Path(path)
     try:
@@ -30,12 +30,12 @@ def load_config(path: str | Path) -> TrainConfig:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a table of settings, got {type(values).__name__}")
     try:
-        return TrainConfig(**values)
+        return read_config(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def save_config(config: TrainConfig, path: str | Path) -> None:
+def save_config(config: Config, path: str | Path) -> None:
     """Write the resolved configuration as TOML or JSON, by the file's ending."""
     path = Path(path)
     values = config.to_dict()

@@ -16,7 +16,7 @@ from gat.data import NodeTask
 from gat.train import checkpoint
 from gat.train.checkpoint import Checkpoint
 from gat.train.config import TrainConfig
-from gat.train.session import check_same_data, fingerprint
+from gat.train.run_session import check_same_data, fingerprint
 from gat.train.signals import Interrupted, Terminated
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Experiments: one file per published row, run over seeds and set beside that row.
 
-The files stand in ``experiments/DATASET/NAME.toml``; how results are stored, summed up and shown is
+The files stand in ``experiments/DATASET/NAME.toml``; a file with a ``sweep`` is an experiment for
+each of its values. How results are stored, summed up and shown is
 in :mod:`gat.train.results`, how one seed is trained in :mod:`gat.train.trainer`.
 """
 
@@ -14,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gat.errors import ConfigError, GatError, InputError, RunLockedError
 from gat.shelf import shelf
 from gat.train.config import TrainConfig
+from gat.train.kinds import Config, load_task, read_config
 from gat.train.results import (
     Published,
     SeedResult,
@@ -30,9 +32,6 @@ from gat.train.results import (
     machine,
     versions,
 )
-
-if TYPE_CHECKING:
-    from gat.data import NodeTask
 
 __all__ = [
     "Experiment",
@@ -51,6 +50,7 @@ class Experiment(BaseModel):
     vary_split: run k uses split k of the data set, wrapping round; else all use split 0.
     baselines: run scikit-learn's baselines on the same splits too (where no row is published).
     also: further published rows, for comparison only.
+    swept: the name of the file's sweep and this experiment's value, where it is one of a sweep.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,9 +64,15 @@ class Experiment(BaseModel):
     notes: str = ""
     published: Published | None = None
     also: tuple[Published, ...] = ()
-    config: TrainConfig
+    swept: tuple[str, str] | None = None
+    config: Config
 
-    def config_of(self, seed: int, num_splits: int) -> TrainConfig:
+    @property
+    def of_nodes(self) -> bool:
+        """Whether it is node classification; else it is of examples."""
+        return isinstance(self.config, TrainConfig)
+
+    def config_of(self, seed: int, num_splits: int) -> Config:
         """The configuration of run ``seed``."""
         split = seed % num_splits if self.vary_split else self.config.data.split
         return self.config.updated(seed=seed, **{"data.split": split})
@@ -84,28 +90,58 @@ class Experiment(BaseModel):
         return Summary(self.name, tuple(kept))
 
 
+class Sweep(BaseModel):
+    """One setting that takes several values: NAME.toml is then the experiments NAME-tVALUE, if "t"
+    is the sweep's name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    name: str
+    values: tuple[int | float | str, ...]
+
+
 def experiments() -> dict[str, Experiment]:
-    """Every experiment by name ("cora/gat"), in alphabetical order."""
-    return {name: _read(name, path) for name, path in _files().items()}
+    """Every experiment by name ("cora/gat"), in the order of their files."""
+    found: dict[str, Experiment] = {}
+    for name, path in _files().items():
+        found |= {entry.name: entry for entry in _read(name, path)}
+    return found
 
 
 def experiment(name: str) -> Experiment:
     """The experiment called ``name``; InputError lists near matches and the known ones."""
     files = _files()
     if name in files:
-        return _read(name, files[name])
-    near = difflib.get_close_matches(name, files, n=3, cutoff=0.5)
+        first, *others = _read(name, files[name])
+        if first.name == name:
+            return first
+        raise InputError(
+            f"{name} is swept; name one of {', '.join(each.name for each in (first, *others))}"
+        )
+    known = experiments()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise InputError(f"there is no experiment {name!r}; {hint}known are: {', '.join(files)}")
+    raise InputError(f"there is no experiment {name!r}; {hint}known are: {', '.join(known)}")
 
 
-def recipe_for(dataset: str) -> TrainConfig:
+def recipe_for(dataset: str) -> Config:
     """The configuration for a data set: its experiment's, else the defaults with early stopping."""
     wanted = dataset.strip().lower().replace("_", "-")
-    path = _files().get(f"{wanted}/gat")
-    if path is not None:
-        return _read(f"{wanted}/gat", path).config
+    files = _files()
+    for name in (f"{wanted}/gat", f"{wanted}/{_recipe(wanted)}"):
+        if name in files:
+            return _read(name, files[name])[-1].config
     return TrainConfig().updated(**{"data.name": dataset})
+
+
+def _recipe(dataset: str) -> str | None:
+    from gat.data import cards
+
+    found = cards().get(dataset)
+    return None if found is None else found.recipe
 
 
 def _files() -> dict[str, Path]:
@@ -114,18 +150,31 @@ def _files() -> dict[str, Path]:
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
-def _read(name: str, path: Path) -> Experiment:
+def _read(name: str, path: Path) -> list[Experiment]:
+    """The experiments of a file: one, or one for each value of its sweep."""
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
         settings = facts.pop("config", {})
         settings["data"] = {**settings.get("data", {}), "name": facts.get("dataset")}
-        return Experiment(name=name, config=TrainConfig(**settings), **facts)
+        config, sweep = read_config(settings), facts.pop("sweep", None)
+        if sweep is None:
+            return [Experiment(name=name, config=config, **facts)]
+        sweep = Sweep(**sweep)
+        return [
+            Experiment(
+                name=f"{name}-{sweep.name}{value}",
+                config=config.updated(**{sweep.key: value}),
+                swept=(sweep.name, str(value)),
+                **facts,
+            )
+            for value in sweep.values
+        ]
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        known = ", ".join(sorted(set(Experiment.model_fields) - {"name"}))
+        known = ", ".join(sorted({*Experiment.model_fields, "sweep"} - {"name", "swept"}))
         raise ConfigError(f"{path}: {key}: {first['msg']}; known keys: {known}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -156,6 +205,7 @@ def reproduce(
         raise InputError(f"seeds and jobs must be at least 1, got {count} and {jobs}")
     folder = results_folder(output) / name
     num_splits = card(entry.dataset).splits if entry.vary_split else 1
+    configs: dict[int, Config]
     configs = {seed: entry.config_of(seed, num_splits) for seed in range(count)}
     found: dict[int, SeedResult] = {}
     with locked(folder, name):
@@ -213,7 +263,7 @@ def results_folder(output: Path | None = None) -> Path:
 
 
 # Experiment, configuration, folder of data, whether baselines are wanted.
-Task = tuple[str, TrainConfig, str | None, bool]
+Task = tuple[str, Config, str | None, bool]
 
 
 def _results(
@@ -263,20 +313,19 @@ def run_one(task: Task, on_epoch: Callable[..., None] | None = None) -> SeedResu
     """Train one seed; no run folder is left behind."""
     # Deferred: listing experiments needs neither models nor data.
     from gat.train.baselines import baselines
-    from gat.train.trainer import load_task
 
     name, config, root, with_baselines = task
     local = config if root is None else config.updated(**{"data.root": root})
     data = load_task(local.data)
     fields = measured(name, config, data, on_epoch)
-    if with_baselines:
+    if with_baselines and isinstance(local, TrainConfig):
         how = local.data.normalize_features
         fields["baselines"] = baselines(data, local.data.split, normalize=how)
     return SeedResult(**fields)
 
 
 def measured(
-    name: str, config: TrainConfig, data: "NodeTask", on_epoch: Callable[..., None] | None = None
+    name: str, config: Config, data: Any, on_epoch: Callable[..., None] | None = None
 ) -> dict[str, Any]:
     """The fields of a `SeedResult` of experiment ``name``: ``config`` trained on ``data``."""
     from gat.train.trainer import train
@@ -297,5 +346,6 @@ def measured(
         "commit": commit,
         "uncommitted_changes": changed,
         "unsmoothed": raw,
+        "measures": run.measures,
         **scores,
     }

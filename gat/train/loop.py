@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from gat.errors import NonFiniteLossError
 from gat.train import checkpoint
 from gat.train.run import EpochRecord, RunFolder
-from gat.train.session import Session
+from gat.train.run_session import RunSession
 from gat.train.signals import Interrupted, SignalWatch, Terminated
 
 __all__ = ["OnEpoch", "fit"]
@@ -15,7 +15,7 @@ __all__ = ["OnEpoch", "fit"]
 OnEpoch = Callable[[EpochRecord], Any]
 
 
-def fit(session: Session, folder: RunFolder | None, on_epoch: OnEpoch | None) -> None:
+def fit(session: RunSession, folder: RunFolder | None, on_epoch: OnEpoch | None) -> None:
     """Train ``session`` to its end. ``folder`` None saves nothing."""
     at = session.at
     # A run resumed may have been given more epochs, or fewer.
@@ -51,7 +51,7 @@ def _report(record: EpochRecord, folder: RunFolder | None, on_epoch: OnEpoch | N
 class _Saver:
     """Saves the run at the configured cadence and counts its seconds."""
 
-    def __init__(self, session: Session, folder: RunFolder | None):
+    def __init__(self, session: RunSession, folder: RunFolder | None):
         self.session, self.folder = session, folder
         self.cadence = session.config.checkpoint
         self.began = time.perf_counter() - session.at.seconds
@@ -76,14 +76,14 @@ class _Saver:
         self.saved_at, self.saved_epoch = time.monotonic(), self.session.at.epoch
 
 
-def _note_fault(session: Session, folder: RunFolder | None, error: NonFiniteLossError) -> None:
+def _note_fault(session: RunSession, folder: RunFolder | None, error: NonFiniteLossError) -> None:
     if folder is not None:
         at = session.at
         folder.log({"epoch": at.epoch + 1, "step": at.step, "error": str(error)})
         folder.flush(sync=True)
 
 
-def _leave(signum: int, session: Session, folder: RunFolder | None) -> NoReturn:
+def _leave(signum: int, session: RunSession, folder: RunFolder | None) -> NoReturn:
     kind = Interrupted if signum == 2 else Terminated
     where = f"after epoch {session.at.epoch}"
     if folder is None:

@@ -18,6 +18,7 @@ from gat.errors import InputError
 from gat.shelf import shelf
 from gat.train.config import TrainConfig
 from gat.train.experiment import Experiment, experiment, locked, measured
+from gat.train.kinds import nodes_only
 from gat.train.results import SeedResult, Summary, versions
 
 __all__ = [
@@ -51,7 +52,7 @@ def replica_config(
     So an epoch has about as many steps as on the real data, or fewer, where batches are normalised
     and would have too few nodes for that. epochs: at most so many.
     """
-    config = entry.config_of(seed, 1)
+    config = nodes_only(entry.config_of(seed, 1))
     changes: dict[str, Any] = {}
     key = {"neighbor": "batch_size", "random-walk": "roots"}.get(config.sampling.name)
     if key is not None:

@@ -57,7 +57,8 @@ class RunResult:
 
     They are of the weights kept at ``best_epoch``. ``epochs``: how many were trained; ``seconds``:
     of training; ``stopped_by``: "patience", "epochs", or "" for a run still unfinished; ``model``
-    has the kept weights. ``smoothed``: the three of Correct and Smooth after that, where it is on.
+    has the kept weights. ``smoothed``: the three of Correct and Smooth after that, where it is on;
+    ``measures``: what else was measured on the test part, by name.
     """
 
     metric: str
@@ -70,6 +71,7 @@ class RunResult:
     run_dir: Path | None
     stopped_by: str
     smoothed: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
     model: nn.Module | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -81,7 +83,8 @@ class RunResult:
         """JSON values, without the model; NaN (a part without nodes) as None."""
         names = ("metric", "train", "val", "test", "best_epoch", "epochs", "seconds", "stopped_by")
         smoothed = {name: _finite(value) for name, value in self.smoothed.items()}
-        return {name: _finite(getattr(self, name)) for name in names} | {"smoothed": smoothed}
+        values = {name: _finite(getattr(self, name)) for name in names}
+        return values | {"smoothed": smoothed, "measures": self.measures}
 
 
 def new_run_dir(name: str, seed: int = 0, parent: str | Path = "runs") -> Path:

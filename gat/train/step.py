@@ -12,7 +12,15 @@ from gat.train.batches import Batch
 from gat.train.layerwise import run
 from gat.train.objectives import Objective
 
-__all__ = ["Score", "evaluate_batches", "fed", "forward", "predict_batches", "train_step"]
+__all__ = [
+    "Score",
+    "descend",
+    "evaluate_batches",
+    "fed",
+    "forward",
+    "predict_batches",
+    "train_step",
+]
 
 
 class Score(NamedTuple):
@@ -63,6 +71,11 @@ def train_step(
     """
     model.train()
     loss = (objective or Objective())(forward(model, batch, precision), batch)
+    return descend(loss, optimizer, clip)
+
+
+def descend(loss: Tensor, optimizer: Optimizer, clip: Callable[[], None] | None = None) -> Tensor:
+    """Backward, clip, optimiser. Returns the loss, detached."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if clip is not None:

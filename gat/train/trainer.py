@@ -15,15 +15,16 @@ from gat.errors import BackendError, ConfigError, InputError
 from gat.train import checkpoint, generators
 from gat.train.batches import check_split
 from gat.train.budget import choose
-from gat.train.config import DataConfig, TrainConfig
+from gat.train.config import TrainConfig
 from gat.train.config_files import dump_toml, load_config
-from gat.train.correct_and_smooth import correct_and_smooth
 from gat.train.distillation import TEACHER, teachings
+from gat.train.example_session import ExampleSession
+from gat.train.kinds import Config, Task, checked, config_for, load_task, read_config
 from gat.train.loop import OnEpoch, fit
 from gat.train.optim import Clipper
 from gat.train.run import LOCK, RunFolder, RunResult
-from gat.train.scores import part_scores
-from gat.train.session import Session, build_model, check_same_data, load_weights
+from gat.train.run_session import RunSession, check_same_data, load_weights
+from gat.train.session import Session, build_model
 
 __all__ = ["evaluate", "evaluated", "load_task", "train"]
 
@@ -41,11 +42,11 @@ FREE_ON_RESUME = (
 
 
 def train(
-    config: TrainConfig | None = None,
+    config: Config | None = None,
     run_dir: str | Path | None = None,
     *,
     resume: bool = False,
-    task: NodeTask | None = None,
+    task: Task | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> RunResult:
     """Train a model and return its scores on all parts.
@@ -65,18 +66,16 @@ def train(
 
 
 def trained(
-    config: TrainConfig | None = None,
+    config: Config | None = None,
     run_dir: str | Path | None = None,
     *,
     resume: bool = False,
-    task: NodeTask | None = None,
+    task: Task | None = None,
     on_epoch: OnEpoch | None = None,
-) -> tuple[RunResult, Session]:
+) -> tuple[RunResult, RunSession]:
     """The result of `train`, and the session with the weights that were kept."""
     if task is not None and not (resume and config is None):
-        # A replica has another name than its card, by which it is read again.
-        name = task.name if task.card is None else task.card.name
-        config = (config or TrainConfig()).updated(**{"data.name": name})
+        config = config_for(config, task)
     with ExitStack() as stack:
         folder = saved = None
         if run_dir is not None:
@@ -89,15 +88,11 @@ def trained(
             raise InputError("resume=True needs run_dir, the folder of the run to continue")
         config = config or TrainConfig()
         device = _device(config.device)
-        _check_model(config)
-        task = _checked(task or load_task(config.data), config.data)
-        _check_task(config, task)
-        config = choose(config, task, str(device)).config
-        teacher = _taught(config, task, folder, on_epoch)
+        if isinstance(config, TrainConfig):
+            _check_model(config)
+        task = checked(task or load_task(config.data), config)
         stack.enter_context(generators.borrowed())
-        session = Session(config, task, device, teacher)
-        # Made now, since it may refuse the data.
-        _ = session.minibatches
+        session = _session(config, task, device, folder, on_epoch)
         if saved is not None:
             session.restore(saved)
         if folder is not None:
@@ -110,7 +105,7 @@ def trained(
         return result, session
 
 
-def evaluate(run_dir: str | Path, *, task: NodeTask | None = None) -> RunResult:
+def evaluate(run_dir: str | Path, *, task: Task | None = None) -> RunResult:
     """Score the weights a run kept, on all parts; ``result.model`` has them.
 
     task: scored on instead of the data of the run's configuration, which must be as it was. A run
@@ -120,48 +115,26 @@ def evaluate(run_dir: str | Path, *, task: NodeTask | None = None) -> RunResult:
     return evaluated(Path(run_dir), task)[0]
 
 
-def evaluated(path: Path, task: NodeTask | None = None) -> tuple[RunResult, Session]:
+def evaluated(path: Path, task: Task | None = None) -> tuple[RunResult, RunSession]:
     """A run's scores, and the session with the weights it kept; as `evaluate`."""
     if not checkpoint.exists(path):
         raise InputError(f"{path} holds no checkpoint; expected the folder of a run of gat train")
     saved = checkpoint.load(path)
-    config = TrainConfig(**saved.meta["config"])
+    config = read_config(saved.meta["config"])
     if task is None:
-        task = _checked(load_task(config.data), config.data)
+        task = checked(load_task(config.data), config)
         check_same_data(saved, task)
     else:
-        task = _checked(task, config.data)
+        task = checked(task, config)
+    device = _device("auto" if config.device != "cpu" else "cpu")
     with generators.borrowed():
-        session = Session(config, task, _device("auto" if config.device != "cpu" else "cpu"))
+        session = _plain_session(config, task, device)
     load_weights(session.model, saved.part("best") or saved.part("model"))
     session.at = dataclasses.replace(session.at, **saved.meta["position"])
     return _result(session, path), session
 
 
-def load_task(config: DataConfig) -> NodeTask:
-    """The data a configuration names."""
-    from gat import data
-
-    if config.edges is not None:
-        options = config.files.model_dump()
-        options |= config.model_dump(include={"allow_overlap", "check_finite"})
-        task = data.from_files(config.edges, config.nodes, config.label, **options)
-    else:
-        task = data.load(config.name, config.root, download=config.download)
-    return _as_wanted(task, config)
-
-
-def _as_wanted(task: NodeTask, config: DataConfig) -> NodeTask:
-    leaves_out = task.edge_dim is not None and not config.edge_features
-    return task.without_edge_features() if leaves_out else task
-
-
-def _checked(task: NodeTask, config: DataConfig) -> NodeTask:
-    task.validate(allow_overlap=config.allow_overlap, check_finite=config.check_finite)
-    return _as_wanted(task, config)
-
-
-def _refuse_strangers(path: Path, config: TrainConfig | None, resume: bool) -> None:
+def _refuse_strangers(path: Path, config: Config | None, resume: bool) -> None:
     """Neither train over a run that is there, nor resume from one that is not."""
     has_run = checkpoint.exists(path) or checkpoint.exists(path / TEACHER)
     if has_run and not resume:
@@ -180,13 +153,13 @@ def _refuse_strangers(path: Path, config: TrainConfig | None, resume: bool) -> N
 
 
 def _reopened(
-    folder: RunFolder, config: TrainConfig | None, resume: bool
-) -> tuple[TrainConfig | None, checkpoint.Checkpoint | None]:
+    folder: RunFolder, config: Config | None, resume: bool
+) -> tuple[Config | None, checkpoint.Checkpoint | None]:
     """Configuration and checkpoint to go on from, of a folder that may hold neither."""
     checkpoint.clean(folder.path)
     if resume and checkpoint.exists(folder.path):
         saved = checkpoint.load(folder.path)
-        return _resumed_config(config, TrainConfig(**saved.meta["config"])), saved
+        return _resumed_config(config, read_config(saved.meta["config"])), saved
     # Killed before its first checkpoint, a run has its configuration already; what its teacher was
     # trained by is settled.
     begun = folder.path / "config.toml"
@@ -196,15 +169,18 @@ def _reopened(
     return config, None
 
 
-def _resumed_config(asked: TrainConfig | None, saved: TrainConfig) -> TrainConfig:
+def _resumed_config(asked: Config | None, saved: Config) -> Config:
     """The configuration to go on with. Raises ConfigError where the asked one is another run's."""
     if asked is None:
         return saved
-    if asked.sampling.name == "auto":
-        # The run settled it when it began.
-        asked = asked.updated(sampling=saved.sampling)
-    # The cosine's end, and how long the teacher was trained, are settled.
-    settled = saved.schedule.name == "cosine" or saved.distillation.enabled
+    # The cosine's end is settled.
+    settled = saved.schedule.name == "cosine"
+    if isinstance(asked, TrainConfig) and isinstance(saved, TrainConfig):
+        if asked.sampling.name == "auto":
+            # The run settled it when it began.
+            asked = asked.updated(sampling=saved.sampling)
+        # How long the teacher was trained is settled too.
+        settled = settled or saved.distillation.enabled
     free = FREE_ON_RESUME[1:] if settled else FREE_ON_RESUME
     before, now = dict(_flat(saved.to_dict())), dict(_flat(asked.to_dict()))
     differing = [
@@ -239,6 +215,29 @@ def _check_model(config: TrainConfig) -> None:
         Clipper(config.clip, model)
 
 
+def _session(
+    config: Config,
+    task: Any,
+    device: torch.device,
+    folder: RunFolder | None,
+    on_epoch: OnEpoch | None,
+) -> RunSession:
+    """The session of a run that begins, a student's after its teacher's."""
+    if not isinstance(config, TrainConfig):
+        return _plain_session(config, task, device)
+    _check_task(config, task)
+    config = choose(config, task, str(device)).config
+    session = Session(config, task, device, _taught(config, task, folder, on_epoch))
+    # Made now, since it may refuse the data.
+    _ = session.minibatches
+    return session
+
+
+def _plain_session(config: Config, task: Any, device: torch.device) -> RunSession:
+    kind: Any = Session if isinstance(config, TrainConfig) else ExampleSession
+    return kind(config, task, device)
+
+
 def _check_task(config: TrainConfig, task: NodeTask) -> None:
     check_split(task, config.data.split)
     if config.correct_and_smooth.enabled and task.inductive:
@@ -257,7 +256,9 @@ def _taught(
         return None
 
     def train_teacher(own: TrainConfig, path: Path | None) -> Session:
-        return trained(own, path, resume=path is not None, task=task, on_epoch=on_epoch)[1]
+        _, session = trained(own, path, resume=path is not None, task=task, on_epoch=on_epoch)
+        assert isinstance(session, Session)
+        return session
 
     if folder is not None and not (folder.path / "config.toml").exists():
         # The student's first checkpoint comes after the teacher.
@@ -278,7 +279,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _open_files(folder: RunFolder, session: Session, resumed: bool) -> None:
+def _open_files(folder: RunFolder, session: RunSession, resumed: bool) -> None:
     """Write what is known at the start; a first checkpoint shows that the folder can be used."""
     first = folder.note_versions()
     now = {"torch": torch.__version__, "threads": torch.get_num_threads()}
@@ -295,17 +296,11 @@ def _open_files(folder: RunFolder, session: Session, resumed: bool) -> None:
         checkpoint.save(folder.path, session.checkpoint())
 
 
-def _result(session: Session, folder: Path | None) -> RunResult:
+def _result(session: RunSession, folder: Path | None) -> RunResult:
     """Score the weights that are now in the model."""
-    task, batches, logits = session.task, session.batches, session.predictions()
-    smoothed, after = {}, session.config.correct_and_smooth
-    if after.enabled:
-        scores = correct_and_smooth(after, batches[0], logits[0], multilabel=task.multilabel)
-        smoothed = part_scores(task, batches, [scores])
     return RunResult(
-        metric=task.metric,
-        **part_scores(task, batches, logits),
-        smoothed=smoothed,
+        metric=session.task.metric,
+        **session.scores(),
         best_epoch=session.at.best_epoch,
         epochs=session.at.epoch,
         seconds=session.at.seconds,

@@ -1,0 +1,83 @@
+"""A run on examples: shuffled batches, one network, the share of examples that are right."""
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gat.data import Examples, ExampleTask
+from gat.train import generators
+from gat.train.batches import PARTS, shuffled
+from gat.train.example_ways import way_for
+from gat.train.examples_config import ExamplesConfig
+from gat.train.run_session import RunSession
+from gat.train.step import Score, descend
+
+__all__ = ["ExampleSession"]
+
+
+class ExampleSession(RunSession):
+    """One run in memory. ``task`` has been validated; generators are seeded here."""
+
+    config: ExamplesConfig
+    task: ExampleTask
+
+    def __init__(self, config: ExamplesConfig, task: ExampleTask, device: torch.device) -> None:
+        self.config, self.task = config, task
+        self.parts = {name: task.parts[name].to(device) for name in PARTS}
+        generators.seed_all(config.seed)
+        self.way = way_for(config, task)
+        super().__init__(self.way.build(), device)
+
+    def batches_left(self) -> Generator[Examples]:
+        """The batches of the epoch at hand: a function of (seed, epoch), from the step on."""
+        part, size = self.parts["train"], self.config.batch_size
+        order = shuffled(len(part), self.config.seed, self.at.epoch).to(self.device)
+        for start in range(self.at.step * size, len(part), size):
+            yield part.select(order[start : start + size])
+
+    def step(self, batch: Examples) -> Tensor | None:
+        """Train on a batch."""
+        self.model.train()
+        loss = self._loss(self.way.changed(batch), self.config.label_smoothing)
+        return descend(loss, self.optimizer, self.clip)
+
+    def validation(self) -> Score:
+        """Loss and metric of the validation part."""
+        part = self.parts["val"]
+        self.model.eval()
+        with torch.no_grad():
+            losses = [self._loss(batch) * len(batch) for batch in self._in_order(part)]
+        return Score(float(torch.stack(losses).sum()) / len(part), self.metric("val"))
+
+    def metric(self, name: str) -> float:
+        """The share of a part's examples that are right."""
+        return float(self.right(name).double().mean())
+
+    @torch.no_grad()
+    def right(self, name: str) -> Tensor:
+        """Which examples of a part the present weights get right, bool [n]."""
+        self.model.eval()
+        batches = self._in_order(self.parts[name])
+        return torch.cat([self.way.right(self.model, batch) for batch in batches])
+
+    def scores(self) -> dict[str, Any]:
+        """The metric of each part, and what else is told of the test part."""
+        right = {name: self.right(name) for name in PARTS}
+        shares = {name: float(each.double().mean()) for name, each in right.items()}
+        batches = self._in_order(self.parts["test"])
+        with torch.no_grad():
+            measures = self.way.measures(self.model, batches, right["test"])
+        return {**shares, "measures": measures}
+
+    def _loss(self, batch: Examples, label_smoothing: float = 0.0) -> Tensor:
+        bfloat16 = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+            logits, targets = self.way.logits(self.model, batch)
+        return F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
+
+    def _in_order(self, part: Examples) -> Iterator[Examples]:
+        for rows in torch.arange(len(part), device=self.device).split(self.config.batch_size):
+            yield part.select(rows)

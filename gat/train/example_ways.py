@@ -1,0 +1,219 @@
+"""How examples of a kind meet a network: what it is fed, what its answer is held to.
+
+n examples in a batch, K classes, V words of the target's vocabulary.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gat.data import Examples, ExampleTask, Ragged
+from gat.errors import ConfigError, InputError
+from gat.train.examples_config import ExamplesConfig
+
+__all__ = ["Way", "way_for"]
+
+
+class Way(ABC):
+    """A kind of examples, the network that a configuration names for it, and its measures."""
+
+    # The networks, by the name in [model], that examples of this kind can be fed to.
+    models: tuple[str, ...] = ()
+
+    def __init__(self, config: ExamplesConfig, task: ExampleTask) -> None:
+        self.config, self.task = config, task
+        if config.model.name not in self.models:
+            raise ConfigError(
+                f"model.name is {config.model.name!r}; {task.name} is {task.kind}, for which there "
+                f"are {', '.join(map(repr, self.models))}"
+            )
+
+    def build(self) -> nn.Module:
+        """The network, freshly initialised."""
+        from gat import models
+
+        options = self.config.model.model_dump(exclude={"name"})
+        kind = getattr(models, CLASSES[self.config.model.name])
+        try:
+            return kind(*self.sizes(), **options)
+        except (InputError, ValueError, TypeError) as error:
+            raise ConfigError(f"model: {error}") from error
+
+    @abstractmethod
+    def sizes(self) -> tuple[Any, ...]:
+        """Those arguments of the network that the data decide."""
+
+    def changed(self, batch: Examples) -> Examples:
+        """A batch of training as the step at hand is fed it."""
+        return batch
+
+    @abstractmethod
+    def logits(self, model: nn.Module, batch: Examples) -> tuple[Tensor, Tensor]:
+        """Scores [R, K] and the classes [R] that they are held to."""
+
+    @abstractmethod
+    def right(self, model: nn.Module, batch: Examples) -> Tensor:
+        """Which examples are answered rightly, bool [n]."""
+
+    def measures(
+        self, model: nn.Module, batches: Iterable[Examples], right: Tensor
+    ) -> dict[str, float]:
+        """What else is told of the test part; right: bool [n], as `right` of all of it."""
+        return {}
+
+
+class Translation(Way):
+    """A sentence to a sentence: right is an answer that is right to its end."""
+
+    models = ("seq2seq", "transformer")
+
+    def sizes(self) -> tuple[Any, ...]:
+        source, target = self.task.source_vocabulary, self.task.target_vocabulary
+        assert source is not None
+        assert target is not None
+        return len(source), len(target)
+
+    def logits(self, model: nn.Module, batch: Examples) -> tuple[Tensor, Tensor]:
+        source, target = _ragged(batch.inputs), _ragged(batch.targets)
+        scores = model(source.values, source.lengths, target.values, target.lengths)
+        return scores, target.values
+
+    def right(self, model: nn.Module, batch: Examples) -> Tensor:
+        from gat.models.decoding import greedy
+
+        source = _ragged(batch.inputs)
+        limit = self.config.max_length
+        answers = greedy(model, source.values, source.lengths, max_length=limit)
+        return self._compared(answers, batch)
+
+    def measures(
+        self, model: nn.Module, batches: Iterable[Examples], right: Tensor
+    ) -> dict[str, float]:
+        """longest_source: see `longest_handled`; beam_accuracy: by beam search."""
+        from gat.models.decoding import beam
+
+        found: dict[str, float] = {}
+        found["longest_source"] = longest_handled(_ragged(self.task.parts["test"].inputs), right)
+        if self.config.beam_width:
+            options = {"width": self.config.beam_width, "max_length": self.config.max_length}
+            parts = []
+            for batch in batches:
+                source = _ragged(batch.inputs)
+                answers = beam(model, source.values, source.lengths, **options)
+                parts.append(self._compared(answers, batch))
+            found["beam_accuracy"] = float(torch.cat(parts).double().mean())
+        return found
+
+    def _compared(self, answers: list[Tensor], batch: Examples) -> Tensor:
+        targets = _ragged(batch.targets)
+        # The last token of a target is the end, which answers leave out.
+        pairs = ((answer, targets[row][:-1]) for row, answer in enumerate(answers))
+        return torch.tensor([torch.equal(answer, target) for answer, target in pairs])
+
+
+class Classification(Way):
+    """A class for each example."""
+
+    def logits(self, model: nn.Module, batch: Examples) -> tuple[Tensor, Tensor]:
+        assert isinstance(batch.targets, Tensor)
+        return model(*self.fed(batch)), batch.targets
+
+    def right(self, model: nn.Module, batch: Examples) -> Tensor:
+        logits, targets = self.logits(model, batch)
+        return (logits.argmax(dim=-1) == targets).cpu()
+
+    def fed(self, batch: Examples) -> tuple[Tensor, ...]:
+        """What the network is called with."""
+        inputs = batch.inputs
+        if isinstance(inputs, Tensor):
+            return (inputs,)
+        return inputs.values, inputs.lengths
+
+
+class Sequences(Classification):
+    """Tokens, or steps with features."""
+
+    models = ("sequence-classifier",)
+
+    def sizes(self) -> tuple[Any, ...]:
+        inputs = self.task.parts["train"].inputs
+        values = inputs if isinstance(inputs, Tensor) else inputs.values
+        steps = values.size(-1) if values.is_floating_point() else len(self.task.source_vocabulary)
+        return steps, self.task.num_classes
+
+
+class Documents(Classification):
+    """Words in sentences in documents."""
+
+    models = ("document-classifier",)
+
+    def sizes(self) -> tuple[Any, ...]:
+        return len(self.task.source_vocabulary), self.task.num_classes
+
+    def fed(self, batch: Examples) -> tuple[Tensor, ...]:
+        sentences = _ragged(batch.inputs)
+        return sentences.values.values, sentences.values.lengths, sentences.lengths
+
+
+class Images(Classification):
+    """Images [n, C, H, W]."""
+
+    models = ("attention-net",)
+
+    def sizes(self) -> tuple[Any, ...]:
+        return self.task.parts["train"].inputs.size(1), self.task.num_classes
+
+    def changed(self, batch: Examples) -> Examples:
+        """Each image shifted at random, by up to ``config.shift`` pixels; zeros come in."""
+        shift = self.config.shift
+        if not shift:
+            return batch
+        images = batch.inputs
+        count, _, height, width = images.shape
+        padded = F.pad(images, [shift] * 4)
+        top, left = torch.randint(0, 2 * shift + 1, (2, count, 1), device=images.device)
+        rows = (top + torch.arange(height, device=images.device))[:, None, :, None]
+        columns = (left + torch.arange(width, device=images.device))[:, None, None, :]
+        number = torch.arange(count, device=images.device)[:, None, None, None]
+        channel = torch.arange(images.size(1), device=images.device)[None, :, None, None]
+        return Examples(padded[number, channel, rows, columns], batch.targets)
+
+
+CLASSES = {
+    "seq2seq": "Seq2Seq",
+    "transformer": "Transformer",
+    "sequence-classifier": "SequenceClassifier",
+    "document-classifier": "DocumentClassifier",
+    "attention-net": "AttentionNet",
+}
+WAYS: dict[str, type[Way]] = {
+    "translation": Translation,
+    "sequence classification": Sequences,
+    "document classification": Documents,
+    "image classification": Images,
+}
+
+
+def way_for(config: ExamplesConfig, task: ExampleTask) -> Way:
+    """The way of a task's kind; ConfigError for a network that is of another kind."""
+    return WAYS[task.kind](config, task)
+
+
+def longest_handled(sources: Ragged, right: Tensor, share: float = 0.9) -> int:
+    """The longest source (tokens) up to which, at every length, ``share`` of the sentences or more
+    are right; 0 where the shortest are not."""
+    longest = 0
+    for length in sources.lengths.unique().tolist():
+        if float(right[sources.lengths.cpu() == length].double().mean()) < share:
+            break
+        longest = int(length)
+    return longest
+
+
+def _ragged(values: Any) -> Any:
+    assert isinstance(values, Ragged)
+    return values

@@ -1,0 +1,153 @@
+"""The configuration of a run on examples: sentences, sequences, images, documents.
+
+``[model] name`` tells which network; its other keys are that network's options
+(:mod:`gat.models`), the sizes of input and output come from the data.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gat.train.config_errors import Section
+from gat.train.run_config import (
+    Count,
+    CountOrZero,
+    Fraction,
+    OptimizerConfig,
+    RunConfig,
+    StoppingConfig,
+)
+
+__all__ = [
+    "AttentionNetConfig",
+    "DocumentClassifierConfig",
+    "ExampleDataConfig",
+    "ExamplesConfig",
+    "ExamplesModel",
+    "Seq2SeqConfig",
+    "SequenceClassifierConfig",
+    "TransformerConfig",
+]
+
+
+class ExampleDataConfig(Section):
+    """What to train on: a data set of examples by name."""
+
+    # A data set's name; see `gat datasets`.
+    name: str
+    # The data set's own options, where they differ from its card's, say {length = 500} of recall.
+    options: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    # The folder looked in first for the data; those that are made need none.
+    root: str | None = None
+    # Of several splits which; those that are made have one.
+    split: Literal[0] = 0
+
+
+class Seq2SeqConfig(Section):
+    """:class:`gat.models.Seq2Seq`."""
+
+    name: Literal["seq2seq"]
+    attention: Literal[
+        "none",
+        "bahdanau",
+        "normed-bahdanau",
+        "luong-dot",
+        "luong-general",
+        "luong-concat",
+        "scaled-luong",
+        "monotonic",
+        "local",
+    ] = "bahdanau"
+    hidden_channels: Count = 128
+    embedding_channels: Count = 64
+    layers: Count = 1
+    dropout: Fraction = 0.0
+    # Luong's attention: whether what it found enters the next step.
+    input_feeding: bool = False
+
+
+class TransformerConfig(Section):
+    """:class:`gat.models.Transformer`."""
+
+    name: Literal["transformer"]
+    channels: Count = 128
+    heads: Count = 4
+    encoder_layers: Count = 2
+    decoder_layers: Count = 2
+    feedforward: Count = 256
+    dropout: Fraction = 0.1
+    norm: Literal["post", "pre"] = "pre"
+
+
+class SequenceClassifierConfig(Section):
+    """:class:`gat.models.SequenceClassifier`."""
+
+    name: Literal["sequence-classifier"]
+    cell: Literal["rnn", "lstm", "gru", "janet", "indrnn", "attentive-rnn", "attentive-lstm"] = (
+        "lstm"
+    )
+    # Attentive cells: where the context goes, and how states are scored.
+    form: Literal["replace", "input", "both"] = "replace"
+    score: str = "scaled_dot"
+    hidden_channels: Count = 64
+    layers: Count = 1
+    readout: Literal["last", "mean", "attention"] = "last"
+    dropout: Fraction = 0.0
+
+
+class DocumentClassifierConfig(Section):
+    """:class:`gat.models.DocumentClassifier`."""
+
+    name: Literal["document-classifier"]
+    pooling: Literal["hierarchical", "flat"] = "hierarchical"
+    encoder: Literal["gru", "none", "self-attention"] = "gru"
+    channels: Count = 32
+    dropout: Fraction = 0.0
+
+
+class AttentionNetConfig(Section):
+    """:class:`gat.models.AttentionNet`."""
+
+    name: Literal["attention-net"]
+    widths: list[Count] = Field(default_factory=lambda: [64, 128, 256])
+    attention: Literal["after", "before", "pool", "none"] = "after"
+    # Pixels at most so far away are looked at; None: all.
+    radius: Count | None = None
+    # "zero": the attention stays switched off, the ablation.
+    gamma: Literal["learned", "zero"] = "learned"
+    dropout: Fraction = 0.0
+
+
+ExamplesModel = Annotated[
+    Seq2SeqConfig
+    | TransformerConfig
+    | SequenceClassifierConfig
+    | DocumentClassifierConfig
+    | AttentionNetConfig,
+    Field(discriminator="name"),
+]
+
+
+class ExamplesOptimizerConfig(OptimizerConfig):
+    """As :class:`OptimizerConfig`, with the defaults of these networks."""
+
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class ExamplesConfig(RunConfig):
+    """One run on examples. Raises :class:`gat.errors.ConfigError` for unknown keys and impossible
+    values."""
+
+    data: ExampleDataConfig
+    model: ExamplesModel
+    optimizer: OptimizerConfig = ExamplesOptimizerConfig()
+    stopping: StoppingConfig = StoppingConfig(name="best-val-accuracy", patience=0)
+    epochs: Count = 20
+    # Examples in a step, and in a batch of evaluation.
+    batch_size: Count = 64
+    # Images: random shifts of training images by up to so many pixels.
+    shift: CountOrZero = 0
+    # Translation: the longest answer, and the beam's width in the final scores (0: no beam).
+    max_length: Count = 64
+    beam_width: CountOrZero = 4
