@@ -18,7 +18,15 @@ from gat.shelf import shelf
 __all__ = ["Archive", "Card", "Counts", "RawFile", "card", "cards", "read_card"]
 
 Reader = Literal["digits", "karate", "planetoid", "npz", "pyg", "ogb"]
-Metric = Literal["accuracy", "micro-f1", "roc-auc"]
+NodeMetric = Literal["accuracy", "micro-f1", "roc-auc"]
+Metric = Literal["accuracy", "micro-f1", "roc-auc", "sequence-accuracy"]
+TaskKind = Literal[
+    "node classification",
+    "translation",
+    "sequence classification",
+    "image classification",
+    "document classification",
+]
 # Data sets that readers of OGB's pages will ask for, and why there is none.
 ABSENT = {
     "ogbn-papers100m": "111 million nodes and 1.6 billion edges are beyond what this library "
@@ -78,7 +86,7 @@ class Card(_Facts):
     url: str | None = None
     split: str
     splits: int = Field(default=1, ge=1)
-    task: Literal["node classification"] = "node classification"
+    task: TaskKind = "node classification"
     inductive: bool = False
     multilabel: bool = False
     metric: Metric
