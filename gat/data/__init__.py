@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gat.data.catalog import Card, card, cards
+from gat.data.examples import Examples, ExampleTask
 from gat.data.loading import load
 from gat.data.ogb import load_hetero, ogb_metric
 from gat.data.own import from_files
+from gat.data.ragged import Ragged
 from gat.data.task import NodeTask, TaskGraph, normalize_features
 
 if TYPE_CHECKING:
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Card",
+    "ExampleTask",
+    "Examples",
     "NodeTask",
+    "Ragged",
     "TaskGraph",
     "card",
     "cards",

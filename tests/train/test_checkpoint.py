@@ -15,7 +15,7 @@ from gat.errors import CheckpointMismatchError, CorruptDataError
 from gat.models import GAT
 from gat.train import SaveError, checkpoint
 from gat.train.checkpoint import Checkpoint
-from gat.train.session import load_weights
+from gat.train.run_session import load_weights
 
 
 def numbered(number: int, size: int = 100) -> Checkpoint:

@@ -20,7 +20,8 @@ from gat.ops import cpu
 from gat.train import experiment as room
 from gat.train.config import TrainConfig
 from gat.train.experiment import experiment, experiments, recipe_for, reproduce, results_folder
-from gat.train.results import Published, SeedResult, Summary, render, stored
+from gat.train.result_tables import render
+from gat.train.results import Published, SeedResult, Summary, stored
 
 KARATE = """
 title = "GAT on the karate club"
