@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from gat.data import NodeTask, TaskGraph
-from gat.train import TrainConfig, session
+from gat.train import TrainConfig, example_session, session
 
 
 def _graph(nodes: int, seed: int, parts: tuple[slice, slice, slice], labels: int = 0) -> TaskGraph:
@@ -81,15 +82,17 @@ def terminate_in_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Let a SIGTERM come in step ``at`` of all that follow, counted from 1."""
 
     def prepare(at: int) -> None:
-        real, count = session.train_step, 0
+        count = 0
 
-        def signalling(*args: Any, **kwargs: Any) -> Any:
+        def signalling(real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             nonlocal count
             count += 1
             if count == at:
                 os.kill(os.getpid(), signal.SIGTERM)
             return real(*args, **kwargs)
 
-        monkeypatch.setattr(session, "train_step", signalling)
+        # A step on nodes, and one on examples.
+        for module, name in ((session, "train_step"), (example_session, "descend")):
+            monkeypatch.setattr(module, name, partial(signalling, getattr(module, name)))
 
     return prepare

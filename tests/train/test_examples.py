@@ -1,0 +1,220 @@
+"""Training on examples: sentences, sequences, images and documents, by the trainer of graphs."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from gat.data import Examples, ExampleTask, Ragged
+from gat.data.vocabulary import Vocabulary
+from gat.errors import CheckpointMismatchError, ConfigError, InputError
+from gat.train import ExamplesConfig, Terminated, TrainConfig, evaluate, train
+from gat.train.example_ways import longest_handled, way_for
+from gat.train.kinds import config_for, nodes_only, read_config
+
+LETTERS = Vocabulary("abcde")
+
+
+def sentences(count: int, seed: int) -> Examples:
+    """To be copied without their last letter: unequal lengths, one letter among them."""
+    draw = torch.Generator().manual_seed(seed)
+    sources, targets = [], []
+    for _ in range(count):
+        length = int(torch.randint(1, 5, (), generator=draw))
+        letters = torch.randint(3, 8, (length,), generator=draw)
+        end = torch.tensor([1])
+        sources.append(torch.cat([letters, end]))
+        targets.append(torch.cat([letters[:-1], end]))
+    return Examples(Ragged.of(sources), Ragged.of(targets))
+
+
+def translation() -> ExampleTask:
+    parts = {part: sentences(12, seed) for seed, part in enumerate(("train", "val", "test"))}
+    return ExampleTask(
+        "copy",
+        "translation",
+        parts,
+        "sequence-accuracy",
+        source_vocabulary=LETTERS,
+        target_vocabulary=LETTERS,
+    )
+
+
+def sequences(steps: bool) -> ExampleTask:
+    def part(seed: int) -> Examples:
+        draw = torch.Generator().manual_seed(seed)
+        y = torch.randint(0, 2, (10,), generator=draw)
+        tokens = torch.randint(3, 5, (10, 4), generator=draw)
+        tokens[:, 0] = 3 + y
+        inputs = tokens if not steps else torch.nn.functional.one_hot(tokens, 8).float()
+        return Examples(inputs, y)
+
+    parts = {name: part(seed) for seed, name in enumerate(("train", "val", "test"))}
+    vocabulary = None if steps else LETTERS
+    kind = "sequence classification"
+    return ExampleTask("first", kind, parts, num_classes=2, source_vocabulary=vocabulary)
+
+
+def documents() -> ExampleTask:
+    def part(seed: int) -> Examples:
+        draw = torch.Generator().manual_seed(seed)
+        written = []
+        for _ in range(6):
+            counts = torch.randint(1, 4, (int(torch.randint(1, 4, (), generator=draw)),))
+            words = torch.randint(3, 8, (int(counts.sum()),), generator=draw)
+            written.append(Ragged(words, counts))
+        return Examples(Ragged.of(written), torch.arange(6) % 3)
+
+    torch.manual_seed(0)
+    parts = {name: part(seed) for seed, name in enumerate(("train", "val", "test"))}
+    kind = "document classification"
+    return ExampleTask("papers", kind, parts, num_classes=3, source_vocabulary=LETTERS)
+
+
+def images() -> ExampleTask:
+    draw = torch.Generator().manual_seed(0)
+    parts = {
+        name: Examples(torch.rand((6, 1, 5, 4), generator=draw), torch.arange(6) % 2)
+        for name in ("train", "val", "test")
+    }
+    return ExampleTask("spots", "image classification", parts, num_classes=2)
+
+
+SMALL: dict[str, tuple[Any, dict[str, Any]]] = {
+    "seq2seq": (translation, {"hidden_channels": 8, "embedding_channels": 4}),
+    "transformer": (
+        translation,
+        {"channels": 8, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feedforward": 8},
+    ),
+    "sequence-classifier": (lambda: sequences(False), {"hidden_channels": 8}),
+    "document-classifier": (documents, {"channels": 8}),
+    "attention-net": (images, {"widths": [4, 4, 4]}),
+}
+
+
+def config(name: str, **changes: Any) -> ExamplesConfig:
+    options = {"name": name, **SMALL[name][1]}
+    values = {"data": {"name": "toy"}, "model": options, "epochs": 3, "batch_size": 4, "seed": 1}
+    return ExamplesConfig(**{**values, "device": "cpu", "max_length": 8, **changes})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_train_runs_and_evaluate_scores_the_kept_weights_again(name, tmp_path):
+    task = SMALL[name][0]()
+    result = train(config(name), tmp_path / "run", task=task)
+    again = evaluate(tmp_path / "run", task=task)
+    assert result.epochs == 3
+    assert (result.train, result.val, result.test) == (again.train, again.val, again.test)
+    assert result.measures == again.measures
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["test"] == result.test
+    assert metrics["measures"] == result.measures
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_train_lowers_the_loss(name):
+    losses: list[float] = []
+    task = SMALL[name][0]()
+    changed = config(name, epochs=25, optimizer={"lr": 0.01})
+    train(changed, task=task, on_epoch=lambda record: losses.append(record.train_loss))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_train_resumed_between_two_steps_is_the_uninterrupted_run(
+    name, tmp_path, kept, terminate_in_step
+):
+    task = SMALL[name][0]()
+    whole = train(config(name), tmp_path / "whole", task=task)
+    terminate_in_step(4)
+    with pytest.raises(Terminated):
+        train(config(name), tmp_path / "run", task=task)
+    resumed = train(None, tmp_path / "run", resume=True, task=task)
+    assert kept(tmp_path / "run") == kept(tmp_path / "whole")
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[key]), key
+
+
+def test_train_resumed_on_other_examples_is_refused(tmp_path):
+    train(config("seq2seq"), tmp_path / "run", task=translation())
+    other = translation()
+    other.parts["train"].inputs.values[0] = 4
+    with pytest.raises(CheckpointMismatchError, match="other data than 'copy'"):
+        train(None, tmp_path / "run", resume=True, task=other)
+
+
+def test_network_of_another_kind_is_refused_with_those_that_fit():
+    with pytest.raises(ConfigError, match="copy is translation, for which there are 'seq2seq'"):
+        train(config("attention-net"), task=translation())
+
+
+def test_network_that_cannot_be_made_is_a_config_error():
+    changed = config("transformer", model={**SMALL["transformer"][1], "name": "transformer"})
+    odd = changed.updated(**{"model.heads": 3})
+    with pytest.raises(ConfigError, match="model: "):
+        train(odd, task=translation())
+
+
+def test_configuration_of_nodes_does_not_take_examples():
+    with pytest.raises(InputError, match="the configuration is of nodes and copy is a task of"):
+        train(TrainConfig(), task=translation())
+
+
+def test_examples_without_configuration_are_refused_with_the_next_step():
+    with pytest.raises(InputError, match=r"copy is a task of examples.*recipe_for"):
+        config_for(None, translation())
+
+
+def test_nodes_only_names_what_was_given():
+    with pytest.raises(InputError, match="toy is a data set of examples"):
+        nodes_only(config("seq2seq"))
+
+
+def test_read_config_tells_by_the_networks_name():
+    assert isinstance(read_config({}), TrainConfig)
+    assert isinstance(read_config({"model": {"num_layers": 3}}), TrainConfig)
+    found = read_config(config("transformer").to_dict())
+    assert found == config("transformer")
+
+
+def test_unknown_network_and_unknown_option_name_the_known_ones():
+    with pytest.raises(ConfigError, match="seq2seq"):
+        ExamplesConfig(data={"name": "dates"}, model={"name": "perceptron"})
+    with pytest.raises(ConfigError, match="attention"):
+        ExamplesConfig(data={"name": "dates"}, model={"name": "seq2seq", "atention": "none"})
+
+
+def test_longest_handled_stops_at_the_first_length_that_is_not():
+    sources = Ragged.of([torch.zeros(n, dtype=torch.int64) for n in (2, 2, 3, 5, 5, 7)])
+    right = torch.tensor([True, True, True, True, False, True])
+    assert longest_handled(sources, right) == 3
+    assert longest_handled(sources, torch.ones(6, dtype=torch.bool)) == 7
+    assert longest_handled(sources, torch.zeros(6, dtype=torch.bool)) == 0
+    assert longest_handled(sources, right, share=0.5) == 7
+
+
+def test_shift_moves_each_image_by_whole_pixels_and_zeros_come_in():
+    task = images()
+    way = way_for(config("attention-net", shift=2), task)
+    batch = task.parts["train"]
+    torch.manual_seed(0)
+    changed = way.changed(batch).inputs
+    places = [(top, left) for top in range(-2, 3) for left in range(-2, 3)]
+    seen = set()
+    for before, after in zip(batch.inputs[:, 0], changed[:, 0], strict=True):
+        fitting = [place for place in places if torch.equal(moved(before, *place), after)]
+        assert len(fitting) == 1
+        seen |= set(fitting)
+    assert len(seen) > 1
+    assert way_for(config("attention-net"), task).changed(batch) is batch
+
+
+def moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    height, width = image.shape
+    out = torch.zeros_like(image)
+    for y in range(height):
+        for x in range(width):
+            if 0 <= y + down < height and 0 <= x + right < width:
+                out[y + down, x + right] = image[y, x]
+    return out
