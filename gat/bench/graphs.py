@@ -51,7 +51,8 @@ def check_name(name: str, fraction: float = 1.0) -> None:
         raise InputError(
             f"fraction is {fraction}; expected a share of the edges, 0 < fraction <= 1"
         )
-    if _size(name) is None and name not in cards():
+    entry = cards().get(name)
+    if _size(name) is None and not (entry and entry.is_graph):
         raise InputError(f"there is no graph {name!r} to measure; expected {KNOWN}")
 
 

@@ -36,6 +36,8 @@ def measure_sparse(dataset: str, plan: Plan, channels: int = 64) -> Record:
     check_names(plan.peers, PEERS)
     if dataset not in cards():
         raise InputError(f"there is no data set {dataset!r}; gat datasets lists them")
+    if not cards()[dataset].is_graph:
+        raise InputError(f"the data set {dataset!r} is no graph; gat datasets lists those that are")
     if channels < 1:
         raise InputError(f"channels is {channels}; expected 1 or more")
     what = {"dataset": dataset, "channels": channels}

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from gat.cli.options import Datasets, Results
 from gat.cli.pages import with_blocks, write_pages
-from gat.cli.show import table
+from gat.cli.show import say, table
 from gat.errors import InputError
 
 if TYPE_CHECKING:
+    from gat.data import Card
     from gat.train.experiment import Experiment
     from gat.train.results import Summary
 
@@ -21,21 +22,53 @@ def datasets_command(options: Datasets) -> None:
     from gat.data import card, cards
 
     if options.name is None:
-        rows = [[c.name, c.title, *_counts(c.counts), c.metric, c.splits] for c in cards().values()]
-        table(
-            ["name", "what", "nodes", "edges", "features", "classes", "metric", "splits"],
-            rows,
-            wide="what",
-            spare=("splits", "features", "metric", "edges"),
-        )
+        found = cards().values()
+        _list_graphs([entry for entry in found if entry.is_graph])
+        _list_examples([entry for entry in found if not entry.is_graph])
         return
-    facts = card(options.name).model_dump(exclude_none=True)
+    entry = card(options.name)
+    facts = entry.model_dump(exclude_none=True)
     files = facts.pop("files", ())
     facts |= {f"counts: {key}": value for key, value in facts.pop("counts", {}).items()}
-    facts.pop("options", None)
+    settings = facts.pop("options", {})
+    if not entry.is_graph:
+        # Of a graph they are its reader's; of examples they may be chosen when loading.
+        facts |= {f"option: {key}": value for key, value in settings.items()}
+        facts.pop("counts: graphs", None)
+        facts["files"] = _files(entry)
     shown = [[key, _shown(value)] for key, value in facts.items()]
     shown += [["file", f"{file['name']}  {file.get('url', '')}".rstrip()] for file in files]
     table(["fact", "value"], shown)
+
+
+def _list_graphs(entries: list["Card"]) -> None:
+    rows = [[c.name, c.title, *_counts(c.counts), c.metric, c.splits] for c in entries]
+    table(
+        ["name", "what", "nodes", "edges", "features", "classes", "metric", "splits"],
+        rows,
+        wide="what",
+        spare=("splits", "features", "metric", "edges"),
+    )
+
+
+def _list_examples(entries: list["Card"]) -> None:
+    """Data sets of sequences, images and documents, under a header of their own."""
+    say("")
+    rows = [[c.name, c.title, c.task, _sizes(c), c.metric, _files(c)] for c in entries]
+    table(
+        ["name", "what", "task", "train/val/test", "metric", "files"],
+        rows,
+        wide="what",
+        spare=("files", "metric", "train/val/test"),
+    )
+
+
+def _sizes(entry: "Card") -> str:
+    return "/".join(str(entry.options.get(part, "–")) for part in ("train", "val", "test"))
+
+
+def _files(entry: "Card") -> str:
+    return "fetched" if entry.needs_files else "none needed"
 
 
 def _counts(counts: object) -> list[str]:

@@ -1,8 +1,9 @@
-"""Reading data sets: cards, download with checksum, readers, splits; one NodeTask comes out.
+"""Reading data sets: cards, download with checksum, readers, splits; a NodeTask comes out, or for
+sequences, images and documents an ExampleTask.
 
-``load(name)`` reads a data set that has a card in ``datasets/``; ``from_files`` reads a graph of
-one's own; ``load_hetero`` and ``ogb_metric`` are OGB's graph of several node types and its score;
-``synthetic`` makes replicas of data sets.
+``load(name)`` and ``load_examples(name)`` read a data set that has a card in ``datasets/``;
+``from_files`` reads a graph of one's own; ``load_hetero`` and ``ogb_metric`` are OGB's graph of
+several node types and its score; ``synthetic`` makes replicas of data sets.
 What is done with a task (training, metrics) belongs to ``gat.train``.
 """
 
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from gat.data.catalog import Card, card, cards
 from gat.data.examples import Examples, ExampleTask
-from gat.data.loading import load
+from gat.data.loading import load, load_examples
 from gat.data.ogb import load_hetero, ogb_metric
 from gat.data.own import from_files
 from gat.data.ragged import Ragged
 from gat.data.task import NodeTask, TaskGraph, normalize_features
+from gat.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from gat.data import synthetic
@@ -27,10 +29,12 @@ __all__ = [
     "NodeTask",
     "Ragged",
     "TaskGraph",
+    "Vocabulary",
     "card",
     "cards",
     "from_files",
     "load",
+    "load_examples",
     "load_hetero",
     "normalize_features",
     "ogb_metric",

@@ -17,7 +17,20 @@ from gat.shelf import shelf
 
 __all__ = ["Archive", "Card", "Counts", "RawFile", "card", "cards", "read_card"]
 
-Reader = Literal["digits", "karate", "planetoid", "npz", "pyg", "ogb"]
+Reader = Literal[
+    "digits",
+    "karate",
+    "planetoid",
+    "npz",
+    "pyg",
+    "ogb",
+    "dates",
+    "numbers",
+    "recall",
+    "documents",
+    "digit-images",
+    "digit-rows",
+]
 NodeMetric = Literal["accuracy", "micro-f1", "roc-auc"]
 Metric = Literal["accuracy", "micro-f1", "roc-auc", "sequence-accuracy"]
 TaskKind = Literal[
@@ -75,7 +88,8 @@ class Counts(_Facts):
 
 
 class Card(_Facts):
-    """The facts of one data set. ``folder`` is the NAME of the layout (see ``home``)."""
+    """The facts of one data set. ``folder`` is the NAME of the layout (see ``home``); ``recipe``
+    the experiment that trains on it by default; ``options`` those of its reader."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
@@ -92,6 +106,7 @@ class Card(_Facts):
     metric: Metric
     notes: str | None = None
     class_names: tuple[str, ...] | None = None
+    recipe: str | None = None
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     counts: Counts = Counts()
     archive: Archive | None = None
@@ -101,6 +116,12 @@ class Card(_Facts):
     def needs_files(self) -> bool:
         """Whether raw files must be found or fetched (False: made by an installed library)."""
         return bool(self.files)
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether nodes of graphs are classified (``load``); else it is made of separate examples
+        (``load_examples``)."""
+        return self.task == "node classification"
 
     @property
     def whole(self) -> bool:

@@ -30,6 +30,8 @@ __all__ = [
 
 PARTS = ("train", "val", "test")
 KINDS = tuple(kind for kind in get_args(TaskKind) if kind != "node classification")
+# What the lengths of rows count, level by level.
+LEVELS = {"document classification": ("sentences", "words of a sentence")}
 Rows = Tensor | Ragged
 
 
@@ -159,14 +161,14 @@ class ExampleTask:
     def _lengths(self, side: str) -> dict[str, str]:
         rows = [getattr(part, side) for part in self.parts.values()]
         if isinstance(rows[0], Tensor):
-            shape = " x ".join(map(str, rows[0].shape[1:]))
-            return {f"shape of {side}": shape or "1"}
-        facts, what = {}, f"length of {side}"
+            return {f"shape of {side}": " x ".join(map(str, rows[0].shape[1:]))}
+        names = iter(LEVELS.get(self.kind, (f"length of {side}",)))
+        facts = {}
         while isinstance(rows[0], Ragged):
             lengths = torch.cat([each.lengths for each in rows])
             mean, longest = float(lengths.double().mean()), int(lengths.max())
-            facts[f"{what}, mean/longest"] = f"{mean:.1f}/{longest}"
-            rows, what = [each.values for each in rows], f"{what}' rows"
+            facts[f"{next(names)}, mean/longest"] = f"{mean:.1f}/{longest}"
+            rows = [each.values for each in rows]
         return facts
 
 

@@ -1,4 +1,4 @@
-"""The door of the room: a name in, a validated NodeTask out.
+"""The door of the room: a name in, a validated NodeTask or ExampleTask out.
 
 Finds the card, finds or fetches the raw files, calls the card's reader, and holds the result
 against the card's published counts.
@@ -6,13 +6,17 @@ against the card's published counts.
 
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gat.data.catalog import Card, card
 from gat.data.replica import mark_replica, read_replica
 from gat.data.task import NodeTask
-from gat.errors import CorruptDataError
+from gat.errors import CorruptDataError, InputError
 
-__all__ = ["check_counts", "load", "load_card"]
+if TYPE_CHECKING:
+    from gat.data.examples import ExampleTask
+
+__all__ = ["check_counts", "load", "load_card", "load_examples"]
 
 # Module and function of each reader; imported when used, so that gat.data stays light.
 READERS = {
@@ -22,6 +26,15 @@ READERS = {
     "npz": ("gat.data.npz", "read_npz"),
     "pyg": ("gat.data.pyg", "read_pyg"),
     "ogb": ("gat.data.ogb", "read_ogb"),
+}
+# The same for examples; each is called with the options of its card.
+MAKERS = {
+    "dates": ("gat.data.generated.dates", "dates"),
+    "numbers": ("gat.data.generated.numbers", "numbers"),
+    "recall": ("gat.data.generated.recall", "recall"),
+    "documents": ("gat.data.generated.documents", "documents"),
+    "digit-images": ("gat.data.generated.digit_images", "digit_images"),
+    "digit-rows": ("gat.data.generated.digit_images", "digit_rows"),
 }
 
 
@@ -41,6 +54,11 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
 
 def load_card(card: Card, root: str | Path | None = None, *, download: bool = True) -> NodeTask:
     """As ``load``, for a card in hand."""
+    if not card.is_graph:
+        raise InputError(
+            f"{card.name} is made of examples for {card.task}, not of graphs; read it with "
+            f"gat.data.load_examples({card.name!r})"
+        )
     module, function = READERS[card.reader]
     room = import_module(module)
     read = getattr(room, function)
@@ -58,6 +76,31 @@ def load_card(card: Card, root: str | Path | None = None, *, download: bool = Tr
     else:
         check_counts(task, card)
     return task.validate(check_finite=not all(graph._finite for graph in task.graphs))
+
+
+def load_examples(
+    name: str, root: str | Path | None = None, **options: str | int | float | bool
+) -> "ExampleTask":
+    """The data set ``name``, of sequences, images or documents, as a validated ExampleTask.
+
+    root: as of ``load``; none of these data sets has files yet, so nothing is looked for there.
+    options: replace those of the card (``card(name).options``): sizes of the parts, seed, ...
+    Raises InputError (unknown name or option, impossible value) and MissingDependencyError.
+    """
+    entry = card(name)
+    if entry.is_graph:
+        raise InputError(
+            f"{entry.name} is a graph whose nodes are classified; read it with "
+            f"gat.data.load({entry.name!r})"
+        )
+    for option in options:
+        if option not in entry.options:
+            known = ", ".join(entry.options)
+            raise InputError(f"{entry.name} has no option {option!r}; its options are {known}")
+    module, function = MAKERS[entry.reader]
+    task: ExampleTask = getattr(import_module(module), function)(**(entry.options | options))
+    task.card = entry
+    return task.validate()
 
 
 def check_counts(task: NodeTask, card: Card) -> None:

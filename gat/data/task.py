@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
-from gat.data.catalog import Card, Metric
+from gat.data.catalog import Card, Metric, NodeMetric
 from gat.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class NodeTask:
         self.graphs = tuple(self.graphs)
         if not self.graphs:
             raise InputError(f"the task {self.name!r} has no graph; give at least one TaskGraph")
-        if self.metric not in get_args(Metric):
-            known = ", ".join(get_args(Metric))
+        if self.metric not in get_args(NodeMetric):
+            known = ", ".join(get_args(NodeMetric))
             raise InputError(f"metric {self.metric!r} is unknown; known are {known}")
 
     @property
