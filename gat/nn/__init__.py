@@ -21,6 +21,7 @@ from gat.nn.losses import (
     attention_sparsity,
     edge_agreement,
 )
+from gat.nn.multihead import MultiHeadAttention
 from gat.nn.positions import (
     flip_signs,
     laplacian_encoding,
@@ -30,6 +31,7 @@ from gat.nn.positions import (
 from gat.nn.relations import Relations
 from gat.nn.rgat_conv import RGATConv
 from gat.nn.supergat_conv import SuperGATConv
+from gat.nn.transformer import DecoderBlock, EncoderBlock, FeedForward, SinusoidalPositions
 from gat.nn.transformer_conv import TransformerConv
 from gat.nn.weights import load_dgl_state_dict, load_pyg_state_dict
 
@@ -37,12 +39,17 @@ __all__ = [
     "AGNNConv",
     "Attend",
     "AttentionConv",
+    "DecoderBlock",
+    "EncoderBlock",
+    "FeedForward",
     "GATConv",
     "GATv2Conv",
     "HANConv",
     "HeteroConv",
+    "MultiHeadAttention",
     "RGATConv",
     "Relations",
+    "SinusoidalPositions",
     "SuperGATConv",
     "TransformerConv",
     "accelerate",
