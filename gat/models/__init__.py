@@ -1,5 +1,7 @@
-"""Whole networks, made of the layers in `gat.nn`."""
+"""Whole networks, made of the layers in `gat.nn`, and what is done with them step by step."""
 
+from gat.models.decoding import beam, greedy, sequence_accuracy
 from gat.models.gat import GAT
+from gat.models.transformer import Transformer
 
-__all__ = ["GAT"]
+__all__ = ["GAT", "Transformer", "beam", "greedy", "sequence_accuracy"]
