@@ -28,6 +28,14 @@ from gat.nn.positions import (
     random_walk_encoding,
     sinusoidal_encoding,
 )
+from gat.nn.readout import (
+    AttentionPooling,
+    HierarchicalAttention,
+    LastReadout,
+    MeanReadout,
+    graph_of_batch,
+    make_readout,
+)
 from gat.nn.relations import Relations
 from gat.nn.rgat_conv import RGATConv
 from gat.nn.supergat_conv import SuperGATConv
@@ -39,6 +47,7 @@ __all__ = [
     "AGNNConv",
     "Attend",
     "AttentionConv",
+    "AttentionPooling",
     "DecoderBlock",
     "EncoderBlock",
     "FeedForward",
@@ -46,6 +55,9 @@ __all__ = [
     "GATv2Conv",
     "HANConv",
     "HeteroConv",
+    "HierarchicalAttention",
+    "LastReadout",
+    "MeanReadout",
     "MultiHeadAttention",
     "RGATConv",
     "Relations",
@@ -59,9 +71,11 @@ __all__ = [
     "drop_features",
     "edge_agreement",
     "flip_signs",
+    "graph_of_batch",
     "laplacian_encoding",
     "load_dgl_state_dict",
     "load_pyg_state_dict",
+    "make_readout",
     "normalizers",
     "random_walk_encoding",
     "restore",
