@@ -1,7 +1,9 @@
 """Whole networks, made of the layers in `gat.nn`, and what is done with them step by step."""
 
+from gat.models.attention_net import AttentionNet
 from gat.models.decoding import beam, greedy, sequence_accuracy
 from gat.models.gat import GAT
 from gat.models.transformer import Transformer
 
 __all__ = ["GAT", "Transformer", "beam", "greedy", "sequence_accuracy"]
+__all__ = ["GAT", "AttentionNet"]

@@ -15,6 +15,7 @@ from gat.nn.gat_conv import GATConv
 from gat.nn.gatv2_conv import GATv2Conv
 from gat.nn.han_conv import HANConv
 from gat.nn.hetero_conv import HeteroConv
+from gat.nn.images import AttentionPool2d, ConvBlock, ResBlock, SelfAttention
 from gat.nn.losses import (
     attention_agreement,
     attention_entropy,
@@ -47,7 +48,9 @@ __all__ = [
     "AGNNConv",
     "Attend",
     "AttentionConv",
+    "AttentionPool2d",
     "AttentionPooling",
+    "ConvBlock",
     "DecoderBlock",
     "EncoderBlock",
     "FeedForward",
@@ -61,6 +64,8 @@ __all__ = [
     "MultiHeadAttention",
     "RGATConv",
     "Relations",
+    "ResBlock",
+    "SelfAttention",
     "SinusoidalPositions",
     "SuperGATConv",
     "TransformerConv",
