@@ -2,8 +2,10 @@
 
 from gat.models.attention_net import AttentionNet
 from gat.models.decoding import beam, greedy, sequence_accuracy
+from gat.models.document_classifier import DocumentClassifier
 from gat.models.gat import GAT
 from gat.models.transformer import Transformer
 
 __all__ = ["GAT", "Transformer", "beam", "greedy", "sequence_accuracy"]
 __all__ = ["GAT", "AttentionNet"]
+__all__ = ["GAT", "AttentionNet", "DocumentClassifier"]
