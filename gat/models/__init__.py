@@ -6,6 +6,12 @@ from gat.models.document_classifier import DocumentClassifier
 from gat.models.gat import GAT
 from gat.models.transformer import Transformer
 
-__all__ = ["GAT", "Transformer", "beam", "greedy", "sequence_accuracy"]
-__all__ = ["GAT", "AttentionNet"]
-__all__ = ["GAT", "AttentionNet", "DocumentClassifier"]
+__all__ = [
+    "GAT",
+    "AttentionNet",
+    "DocumentClassifier",
+    "Transformer",
+    "beam",
+    "greedy",
+    "sequence_accuracy",
+]

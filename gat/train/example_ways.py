@@ -47,20 +47,27 @@ class Way(ABC):
     def sizes(self) -> tuple[Any, ...]:
         """Those arguments of the network that the data decide."""
 
+    def vocabulary(self, side: str) -> int:
+        """How many tokens there are; InputError where a task of tokens has no vocabulary."""
+        found = getattr(self.task, f"{side}_vocabulary")
+        if found is None:
+            raise InputError(f"{self.task.name} is of tokens, but it has no {side}_vocabulary")
+        return len(found)
+
     def changed(self, batch: Examples) -> Examples:
         """A batch of training as the step at hand is fed it."""
         return batch
 
     @abstractmethod
-    def logits(self, model: nn.Module, batch: Examples) -> tuple[Tensor, Tensor]:
+    def logits(self, model: Any, batch: Examples) -> tuple[Tensor, Tensor]:
         """Scores [R, K] and the classes [R] that they are held to."""
 
     @abstractmethod
-    def right(self, model: nn.Module, batch: Examples) -> Tensor:
+    def right(self, model: Any, batch: Examples) -> Tensor:
         """Which examples are answered rightly, bool [n]."""
 
     def measures(
-        self, model: nn.Module, batches: Iterable[Examples], right: Tensor
+        self, model: Any, batches: Iterable[Examples], right: Tensor
     ) -> dict[str, float]:
         """What else is told of the test part; right: bool [n], as `right` of all of it."""
         return {}
@@ -72,17 +79,14 @@ class Translation(Way):
     models = ("seq2seq", "transformer")
 
     def sizes(self) -> tuple[Any, ...]:
-        source, target = self.task.source_vocabulary, self.task.target_vocabulary
-        assert source is not None
-        assert target is not None
-        return len(source), len(target)
+        return self.vocabulary("source"), self.vocabulary("target")
 
-    def logits(self, model: nn.Module, batch: Examples) -> tuple[Tensor, Tensor]:
+    def logits(self, model: Any, batch: Examples) -> tuple[Tensor, Tensor]:
         source, target = _ragged(batch.inputs), _ragged(batch.targets)
         scores = model(source.values, source.lengths, target.values, target.lengths)
         return scores, target.values
 
-    def right(self, model: nn.Module, batch: Examples) -> Tensor:
+    def right(self, model: Any, batch: Examples) -> Tensor:
         from gat.models.decoding import greedy
 
         source = _ragged(batch.inputs)
@@ -91,7 +95,7 @@ class Translation(Way):
         return self._compared(answers, batch)
 
     def measures(
-        self, model: nn.Module, batches: Iterable[Examples], right: Tensor
+        self, model: Any, batches: Iterable[Examples], right: Tensor
     ) -> dict[str, float]:
         """longest_source: see `longest_handled`; beam_accuracy: by beam search."""
         from gat.models.decoding import beam
@@ -118,20 +122,17 @@ class Translation(Way):
 class Classification(Way):
     """A class for each example."""
 
-    def logits(self, model: nn.Module, batch: Examples) -> tuple[Tensor, Tensor]:
-        assert isinstance(batch.targets, Tensor)
-        return model(*self.fed(batch)), batch.targets
+    def logits(self, model: Any, batch: Examples) -> tuple[Tensor, Tensor]:
+        return model(*self.fed(batch)), _tensor(batch.targets)
 
-    def right(self, model: nn.Module, batch: Examples) -> Tensor:
+    def right(self, model: Any, batch: Examples) -> Tensor:
         logits, targets = self.logits(model, batch)
         return (logits.argmax(dim=-1) == targets).cpu()
 
     def fed(self, batch: Examples) -> tuple[Tensor, ...]:
         """What the network is called with."""
-        inputs = batch.inputs
-        if isinstance(inputs, Tensor):
-            return (inputs,)
-        return inputs.values, inputs.lengths
+        inputs: Any = batch.inputs
+        return (inputs,) if isinstance(inputs, Tensor) else (inputs.values, inputs.lengths)
 
 
 class Sequences(Classification):
@@ -140,9 +141,10 @@ class Sequences(Classification):
     models = ("sequence-classifier",)
 
     def sizes(self) -> tuple[Any, ...]:
-        inputs = self.task.parts["train"].inputs
+        inputs: Any = self.task.parts["train"].inputs
         values = inputs if isinstance(inputs, Tensor) else inputs.values
-        steps = values.size(-1) if values.is_floating_point() else len(self.task.source_vocabulary)
+        floating = isinstance(values, Tensor) and values.is_floating_point()
+        steps = values.size(-1) if floating else self.vocabulary("source")
         return steps, self.task.num_classes
 
 
@@ -152,7 +154,7 @@ class Documents(Classification):
     models = ("document-classifier",)
 
     def sizes(self) -> tuple[Any, ...]:
-        return len(self.task.source_vocabulary), self.task.num_classes
+        return self.vocabulary("source"), self.task.num_classes
 
     def fed(self, batch: Examples) -> tuple[Tensor, ...]:
         sentences = _ragged(batch.inputs)
@@ -165,14 +167,14 @@ class Images(Classification):
     models = ("attention-net",)
 
     def sizes(self) -> tuple[Any, ...]:
-        return self.task.parts["train"].inputs.size(1), self.task.num_classes
+        return _tensor(self.task.parts["train"].inputs).size(1), self.task.num_classes
 
     def changed(self, batch: Examples) -> Examples:
         """Each image shifted at random, by up to ``config.shift`` pixels; zeros come in."""
         shift = self.config.shift
         if not shift:
             return batch
-        images = batch.inputs
+        images = _tensor(batch.inputs)
         count, _, height, width = images.shape
         padded = F.pad(images, [shift] * 4)
         top, left = torch.randint(0, 2 * shift + 1, (2, count, 1), device=images.device)
@@ -212,6 +214,11 @@ def longest_handled(sources: Ragged, right: Tensor, share: float = 0.9) -> int:
             break
         longest = int(length)
     return longest
+
+
+def _tensor(values: Any) -> Tensor:
+    assert isinstance(values, Tensor)
+    return values
 
 
 def _ragged(values: Any) -> Any:
