@@ -128,8 +128,11 @@ def experiment(name: str) -> Experiment:
 
 
 def recipe_for(dataset: str) -> Config:
-    """The configuration for a data set: its experiment's, else the defaults with early stopping."""
+    """The configuration for a data set: its experiment's, else the defaults with early stopping;
+    or that of the experiment of this name ("dates/transformer")."""
     wanted = dataset.strip().lower().replace("_", "-")
+    if "/" in wanted:
+        return experiment(wanted).config
     files = _files()
     for name in (f"{wanted}/gat", f"{wanted}/{_recipe(wanted)}"):
         if name in files:
