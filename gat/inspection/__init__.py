@@ -16,6 +16,7 @@ from gat.inspection.attribution import (
     rollout,
     rollout_edges,
 )
+from gat.inspection.blocks import block
 from gat.inspection.fidelity import (
     Curve,
     Estimate,
@@ -47,6 +48,7 @@ from gat.inspection.pruning import load_pruned, prune_heads, save_pruned
 from gat.inspection.record import Attention, AttentionRecord, Coverage, Neighbour
 from gat.inspection.recording import Recording, record_attention
 from gat.inspection.reports import Report, report
+from gat.inspection.steps import joined
 from gat.inspection.storing import load_attention, save_attention, to_networkx, to_pandas
 from gat.inspection.verdict import Verdict, summary, verdicts
 
@@ -71,6 +73,7 @@ __all__ = [
     "attention_average",
     "attention_flow",
     "bias_edges",
+    "block",
     "change_attention",
     "change_over_epochs",
     "class_weight",
@@ -81,6 +84,7 @@ __all__ = [
     "gatt",
     "gatt_each",
     "head_agreement",
+    "joined",
     "load_attention",
     "load_pruned",
     "mask_edges",

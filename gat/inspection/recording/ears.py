@@ -121,6 +121,8 @@ class Ear(ABC):
             )
         count = edges.num_edges if isinstance(edges, Graph) else edges.size(1)
         weights = weights.unsqueeze(1) if weights.dim() == 1 else weights
+        # A batch of one is that one.
+        weights = weights.squeeze(0) if weights.dim() == 3 else weights
         if weights.dim() != 2 or weights.size(0) != count:
             raise InputError(
                 f"{self.name} returned weights of shape {list(weights.shape)} for {count} edges; "
