@@ -7,7 +7,19 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["called", "counted", "escaped", "interval", "number", "share", "shown", "table"]
+from gat.inspection.record import AttentionRecord
+
+__all__ = [
+    "called",
+    "counted",
+    "escaped",
+    "head_name",
+    "interval",
+    "number",
+    "share",
+    "shown",
+    "table",
+]
 
 
 def called(node: int, names: Sequence[str] | None) -> str:
@@ -24,6 +36,14 @@ def shown(path: str, layer: nn.Module) -> str:
 def counted(count: int, what: str) -> str:
     """A number of things in words: "1 head", "8 heads"."""
     return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def head_name(record: AttentionRecord, head: int | None) -> str:
+    """Whose weights they are: "head 2", or for None, "the mean of 4 heads"."""
+    if head is None and record.num_heads > 1:
+        return f"the mean of {record.num_heads} heads"
+    number = record.heads[0] if head is None else head
+    return f"head {number}" if number >= 0 else "the mean of the heads"
 
 
 def interval(mean: float, low: float, high: float) -> str:

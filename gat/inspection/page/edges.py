@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gat.errors import InputError
+from gat.inspection.pairs import check_finite
 from gat.inspection.record import AttentionRecord
 
 __all__ = ["Edges", "count_within", "nodes_within", "shared_edges"]
@@ -64,11 +65,7 @@ def _check(record: AttentionRecord, first: AttentionRecord) -> None:
             f"{record.name} over {record.num_edges} of {record.num_dst}; expected layers over the "
             f"same edges. Pass the records of one graph and edge type"
         )
-    if not (record.weights.isfinite().all() and record.loops.isfinite().all()):
-        raise InputError(
-            f"the weights of {record.name} are not all finite; expected numbers: look for what "
-            f"made them NaN or infinite in the forward pass"
-        )
+    check_finite(record)
 
 
 def _check_ends(

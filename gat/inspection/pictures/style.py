@@ -10,7 +10,7 @@ from gat.errors import MissingDependencyError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["caption_of", "drawn", "finish", "grid"]
+__all__ = ["caption_of", "drawn", "finish", "grid", "inches_of", "sheet"]
 
 P = ParamSpec("P")
 
@@ -65,6 +65,15 @@ def grid(
     return figure, axes[:count]
 
 
+def sheet(count: int, width: float, height: float, margin: float) -> "tuple[Figure, list[Any]]":
+    """As `grid`, of one row and in just this size, with ``margin`` inches around each axes."""
+    figure, axes = grid(count, width, height, columns=count)
+    figure.set_size_inches(count * width, height)
+    engine = figure.get_layout_engine()
+    engine.set(w_pad=margin, h_pad=margin)  # type: ignore[union-attr, call-arg]
+    return figure, axes
+
+
 def finish(
     figure: "Figure", title: str, caption: str, handles: Sequence[Any] = (), about: str = ""
 ) -> "Figure":
@@ -97,18 +106,8 @@ class _Block:
     """Text in lines over the whole figure's width, and the height it needs with its margins."""
 
     def __init__(self, text: str, size: float, width: float) -> None:
-        from matplotlib.backends.backend_agg import RendererAgg
-        from matplotlib.font_manager import FontProperties
-
-        font = FontProperties(size=size)
-        renderers = [RendererAgg(1, 1, dpi) for dpi in SAVED_AT]
-
-        def inches(part: str) -> float:
-            sizes = (one.get_text_width_height_descent(part, font, False) for one in renderers)
-            return max(size[0] / dpi for size, dpi in zip(sizes, SAVED_AT, strict=True))
-
         self.text, self.size, self.left = text, size, MARGIN / width
-        self.lines = _wrap(text, width - 2 * MARGIN, inches)
+        self.lines = _wrap(text, width - 2 * MARGIN, inches_of(size))
         self.inches = 1.45 * size / 72 * len(self.lines) + 2 * MARGIN
 
     def write(self, figure: "Figure", y: float, side: str, gid: str) -> None:
@@ -116,6 +115,21 @@ class _Block:
             self.left, y, "\n".join(self.lines), size=self.size, linespacing=1.2, va=side,
             parse_math=False, gid=gid, label=self.text,
         )  # fmt: skip
+
+
+def inches_of(size: float, weight: str = "normal") -> Callable[[str], float]:
+    """What tells how many inches wide a text of ``size`` points is, at whatever dots per inch."""
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.font_manager import FontProperties
+
+    font = FontProperties(size=size, weight=weight)
+    renderers = [RendererAgg(1, 1, dpi) for dpi in SAVED_AT]
+
+    def inches(part: str) -> float:
+        sizes = (one.get_text_width_height_descent(part, font, False) for one in renderers)
+        return max(size[0] / dpi for size, dpi in zip(sizes, SAVED_AT, strict=True))
+
+    return inches
 
 
 def _legend(figure: "Figure", handles: Sequence[Any], about: str, height: float) -> Any:
