@@ -39,13 +39,13 @@ class Way(ABC):
         options = self.config.model.model_dump(exclude={"name"})
         kind = getattr(models, CLASSES[self.config.model.name])
         try:
-            return kind(*self.sizes(), **options)
+            return kind(**self.sizes(), **options)
         except (InputError, ValueError, TypeError) as error:
             raise ConfigError(f"model: {error}") from error
 
     @abstractmethod
-    def sizes(self) -> tuple[Any, ...]:
-        """Those arguments of the network that the data decide."""
+    def sizes(self) -> dict[str, Any]:
+        """Those arguments of the network that the data decide, by name."""
 
     def vocabulary(self, side: str) -> int:
         """How many tokens there are; InputError where a task of tokens has no vocabulary."""
@@ -78,8 +78,8 @@ class Translation(Way):
 
     models = ("seq2seq", "transformer")
 
-    def sizes(self) -> tuple[Any, ...]:
-        return self.vocabulary("source"), self.vocabulary("target")
+    def sizes(self) -> dict[str, Any]:
+        return {f"{side}_size": self.vocabulary(side) for side in ("source", "target")}
 
     def logits(self, model: Any, batch: Examples) -> tuple[Tensor, Tensor]:
         source, target = _ragged(batch.inputs), _ragged(batch.targets)
@@ -140,12 +140,13 @@ class Sequences(Classification):
 
     models = ("sequence-classifier",)
 
-    def sizes(self) -> tuple[Any, ...]:
+    def sizes(self) -> dict[str, Any]:
         inputs: Any = self.task.parts["train"].inputs
         values = inputs if isinstance(inputs, Tensor) else inputs.values
-        floating = isinstance(values, Tensor) and values.is_floating_point()
-        steps = values.size(-1) if floating else self.vocabulary("source")
-        return steps, self.task.num_classes
+        classes = {"num_classes": self.task.num_classes}
+        if values.is_floating_point():
+            return {"inputs": None, "features": values.size(-1), **classes}
+        return {"inputs": self.vocabulary("source"), **classes}
 
 
 class Documents(Classification):
@@ -153,8 +154,9 @@ class Documents(Classification):
 
     models = ("document-classifier",)
 
-    def sizes(self) -> tuple[Any, ...]:
-        return self.vocabulary("source"), self.task.num_classes
+    def sizes(self) -> dict[str, Any]:
+        words = self.vocabulary("source")
+        return {"vocabulary_size": words, "num_classes": self.task.num_classes}
 
     def fed(self, batch: Examples) -> tuple[Tensor, ...]:
         sentences = _ragged(batch.inputs)
@@ -166,8 +168,9 @@ class Images(Classification):
 
     models = ("attention-net",)
 
-    def sizes(self) -> tuple[Any, ...]:
-        return _tensor(self.task.parts["train"].inputs).size(1), self.task.num_classes
+    def sizes(self) -> dict[str, Any]:
+        channels = _tensor(self.task.parts["train"].inputs).size(1)
+        return {"in_channels": channels, "num_classes": self.task.num_classes}
 
     def changed(self, batch: Examples) -> Examples:
         """Each image shifted at random, by up to ``config.shift`` pixels; zeros come in."""

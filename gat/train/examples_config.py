@@ -58,8 +58,12 @@ class Seq2SeqConfig(Section):
         "monotonic",
         "local",
     ] = "bahdanau"
+    normalizer: str = "softmax"
+    # Local attention: places looked at to either side.
+    window: Count = 10
     hidden_channels: Count = 128
     embedding_channels: Count = 64
+    cell: Literal["gru", "lstm"] = "gru"
     layers: Count = 1
     dropout: Fraction = 0.0
     # Luong's attention: whether what it found enters the next step.
@@ -86,11 +90,15 @@ class SequenceClassifierConfig(Section):
     cell: Literal["rnn", "lstm", "gru", "janet", "indrnn", "attentive-rnn", "attentive-lstm"] = (
         "lstm"
     )
-    # Attentive cells: where the context goes, and how states are scored.
-    form: Literal["replace", "input", "both"] = "replace"
-    score: str = "scaled_dot"
+    # Attentive cells: where the context goes, how states are scored; None: the cell's default.
+    form: Literal["replace", "input", "both"] | None = None
+    score: str | None = None
+    normalizer: str | None = None
+    # JANET and IndRNN: steps to be remembered over.
+    memory: Count | None = None
     hidden_channels: Count = 64
     layers: Count = 1
+    bidirectional: bool = False
     readout: Literal["last", "mean", "attention"] = "last"
     dropout: Fraction = 0.0
 
