@@ -106,11 +106,11 @@ class Ragged:
         entry += shift.repeat_interleave(lengths)
         values = self.values
         picked = values.select(entry) if isinstance(values, Ragged) else values[entry]
-        return Ragged(picked, lengths)
+        return _trusted(picked, lengths)
 
     def to(self, device: torch.device | str) -> Ragged:
         """The same rows on ``device``."""
-        return Ragged(self.values.to(device), self.lengths.to(device))
+        return _trusted(self.values.to(device), self.lengths.to(device))
 
     def __repr__(self) -> str:
         inner = self.values
@@ -129,12 +129,19 @@ def check_rows(rows: Tensor, count: int) -> None:
             raise IndexRangeError(f"there is no row {bad}; there are {count}, counted from 0")
 
 
+def _trusted(values: Tensor | Ragged, lengths: Tensor) -> Ragged:
+    """Made of a Ragged that was checked: without the checks, which on a GPU would wait for it."""
+    ragged = object.__new__(Ragged)
+    ragged.values, ragged.lengths = values, lengths
+    return ragged
+
+
 def _piece(values: Tensor | Ragged, start: int, end: int) -> Tensor | Ragged:
     if isinstance(values, Tensor):
         return values[start:end]
     lengths = values.lengths[start:end]
     first = int(values.starts[start]) if start < len(values) else len(values.values)
-    return Ragged(_piece(values.values, first, first + int(lengths.sum())), lengths)
+    return _trusted(_piece(values.values, first, first + int(lengths.sum())), lengths)
 
 
 def _shape(given: object) -> str:
