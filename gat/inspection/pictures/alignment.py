@@ -56,6 +56,8 @@ def draw_alignment(
     width = max(cell * len(sources), 1.0) + beside + NAMED
     height = max(cell * len(targets), 1.0) + (SIZE / 72 if upright else above) + NAMED
     figure, (ax,) = sheet(1, width, height, 0.1)
+    # Squares leave room over; in its middle the words beside them would be measured wrongly.
+    ax.set_anchor("NW")
     shades.hatch(ax)
     if matrix.size:
         ax.imshow(np.abs(np.ma.masked_invalid(matrix)), gid="weights", **shades.look())

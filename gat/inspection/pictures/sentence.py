@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_sentence"]
 
-# Words that look, unless the caller names them.
-LINES = 30
+# Words on all lines together, unless the caller names those that look.
+MOST = 900
 
 
 @drawn
@@ -38,8 +38,9 @@ def draw_sentence(
     record: of one sentence, or pair of sentences (`gat.inspection.block`). tokens: the words looked
     at, [num_src]; target_tokens: those that look, [num_dst], where they are a sentence of their
     own; else each word looks at its own sentence and stands framed in it. word: the places of the
-    words that look, all by default, of more than 30 the first. head: a head's number in the layer,
-    or None for the mean of all. One scale serves all lines; grey letters have no edge.
+    words that look; by default all, or the first of them where the lines would have more than 900
+    words. head: a head's number in the layer, or None for the mean of all. One scale serves all
+    lines; grey letters have no edge.
 
     Raises InputError for tokens that do not fit the record, for a word that was not recorded and
     for weights that are not finite; IndexRangeError for a word or head that is not there.
@@ -51,7 +52,8 @@ def draw_sentence(
     part = record.mean() if head is None else record.head(head)
     places, left_out = _places(record, word)
     pairs = pairs_of(part)
-    weights = np.array([pairs.row(place)[0].numpy() for place in places]).reshape(-1, len(words))
+    rows = [pairs.row(place)[0].numpy() for place in places]
+    weights = np.reshape(rows, (len(places), len(words)))
     lines = [
         Line(looking[place], words, row, place if own else None)
         for place, row in zip(places, weights, strict=True)
@@ -67,7 +69,8 @@ def _places(record: AttentionRecord, word: int | Sequence[int] | None) -> tuple[
     if word is None:
         seen = range(record.num_dst)
         known = [place for place in seen if record.seen is None or bool(record.seen[place])]
-        return known[:LINES], len(known) - len(known[:LINES])
+        room = max(1, MOST // max(1, record.num_src))
+        return known[:room], max(0, len(known) - room)
     places = [word] if isinstance(word, int) else list(word)
     for place in places:
         check_node("word", place, record.num_dst)

@@ -24,8 +24,8 @@ class Shades:
         known = weights[~np.isnan(weights)]
         self.missing, self.negative = len(known) < weights.size, bool((known < 0).any())
         self.largest = float(np.abs(known).max(initial=0.0)) or 1.0
-        self.map = LinearSegmentedColormap.from_list("attention", SCALE)
-        self.map.set_bad((0, 0, 0, 0))
+        shades = LinearSegmentedColormap.from_list("attention", SCALE)
+        self.map = shades.with_extremes(bad=(0, 0, 0, 0))
         self.norm = Normalize(0, self.largest)
 
     def look(self) -> dict[str, Any]:
