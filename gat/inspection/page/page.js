@@ -26,35 +26,7 @@ function moveTo(node) {
 
 // Controls
 
-function option(value, text) {
-  const one = document.createElement("option");
-  one.value = value;
-  one.textContent = text;
-  return one;
-}
-
-function offerHeads() {
-  const { heads } = page.layers[state.layer];
-  const each = heads.map((_, head) => option(head, headName(state.layer, head)));
-  const mean = option("mean", headName(state.layer, "mean"));
-  byId("head").replaceChildren(...(heads.length > 1 ? [mean, ...each] : [mean]));
-  if (state.head !== "mean" && state.head >= heads.length) state.head = "mean";
-  byId("head").value = state.head;
-}
-
-byId("layer").replaceChildren(
-  ...page.layers.map((layer, i) => option(i, `${layer.name} (${layer.type})`)),
-);
-byId("layer").value = state.layer;
-byId("layer").addEventListener("change", (event) => {
-  state.layer = Number(event.target.value);
-  offerHeads();
-  show();
-});
-byId("head").addEventListener("change", (event) => {
-  state.head = event.target.value === "mean" ? "mean" : Number(event.target.value);
-  show();
-});
+chooseLayerAndHead(state, show);
 // The slider's square, since most weights are small.
 byId("threshold").addEventListener("input", (event) => {
   state.threshold = FULL * (Number(event.target.value) / 1000) ** 2;
@@ -92,19 +64,6 @@ const KEYS = {
 };
 
 // Pointing
-
-function hint(lines) {
-  const box = byId("hint");
-  box.hidden = lines === null;
-  if (lines === null) return;
-  box.replaceChildren(
-    ...lines.map((text) => {
-      const line = document.createElement("div");
-      line.textContent = text;
-      return line;
-    }),
-  );
-}
 
 function nodeHint(node) {
   const weights = weightsOf(state.layer, state.head);
@@ -176,7 +135,6 @@ function legend() {
   }
 }
 
-offerHeads();
 legend();
 show();
 if (renderer) {

@@ -1,19 +1,15 @@
 """`write_page`: attention weights as one HTML file, to be opened in any browser."""
 
-import base64
-import hashlib
-import json
 import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from gat.errors import IndexRangeError, InputError
-from gat.inspection.files import check_file, write_whole
+from gat.inspection.files import check_file
 from gat.inspection.page.contents import contents
+from gat.inspection.page.writing import start_at, write_html
 from gat.inspection.record import Attention, AttentionRecord, in_order
 
 __all__ = ["MAX_EDGES", "write_page"]
@@ -25,6 +21,7 @@ MAX_EDGES = 5000
 SCRIPTS = (
     "vendor/graphology.umd.min.js",
     "vendor/sigma.min.js",
+    "common.js",
     "shapes.js",
     "arrows.js",
     "panel.js",
@@ -39,8 +36,6 @@ LICENCES = (
     "vendor/graphology-utils.LICENSE.txt",
     "vendor/events.LICENSE.txt",
 )
-# What could end the script element that the contents stand in.
-ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
 def write_page(
@@ -79,26 +74,10 @@ def write_page(
     """
     target = check_file(Path(path), "page.html")
     records = in_order(attention)
-    start = _start(records, layer, head)
+    start = start_at(records, layer, head)
     document = contents(records, node, hops, y, class_names, names, max_edges) | {"start": start}
     heading = title if title is not None else _title(document)
-    write_whole(target, _html(heading, document).encode("utf-8", "replace"))
-    return target
-
-
-def _start(records: list[AttentionRecord], layer: str | None, head: int | None) -> dict[str, Any]:
-    """The layer and head shown first, by their places."""
-    names = [record.name for record in records]
-    if layer is not None and layer not in names:
-        raise InputError(f"layer is {layer!r}; expected one of {', '.join(map(repr, names))}")
-    place = 0 if layer is None else names.index(layer)
-    heads = records[place].heads
-    if head is not None and head not in heads:
-        raise IndexRangeError(
-            f"{names[place]} has no record of head {head}; recorded are heads "
-            f"{', '.join(map(str, heads))}"
-        )
-    return {"layer": place, "head": "mean" if head is None else heads.index(head)}
+    return write_html(target, "page.html.j2", heading, document, SCRIPTS, licences=LICENCES)
 
 
 def _title(document: dict[str, Any]) -> str:
@@ -107,34 +86,3 @@ def _title(document: dict[str, Any]) -> str:
     centre = document["nodes"]["label"][document["centre"]]
     hops = "1 hop" if document["hops"] == 1 else f"{document['hops']} hops"
     return f"What node {centre} looks at, {hops} around it"
-
-
-def _html(title: str, document: dict[str, Any]) -> str:
-    """The page: the template with its style, scripts and contents put in."""
-    from jinja2 import Environment, StrictUndefined
-
-    style = _read("page.css")
-    scripts = [_read(name) for name in SCRIPTS]
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(_read("page.html.j2"))
-    return template.render(
-        title=title,
-        document=document,
-        data=json.dumps(document, allow_nan=False).translate(ESCAPED),
-        licences=[_read(name) for name in LICENCES],
-        style=style,
-        scripts=scripts,
-        style_hash=_hash(style),
-        script_hashes=[_hash(script) for script in scripts],
-    )
-
-
-def _read(name: str) -> str:
-    return files("gat.inspection.page").joinpath(*name.split("/")).read_text("utf-8")
-
-
-def _hash(text: str) -> str:
-    """As a content security policy names the one script or style it lets run."""
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"'sha256-{digest}'"

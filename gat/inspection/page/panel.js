@@ -1,10 +1,8 @@
-// What the page says in words and tables: the contents by layer and head, and the panel.
+// What the page says in words and tables: the weights by layer and head, and the panel.
 "use strict";
 
-const page = JSON.parse(document.getElementById("data").textContent);
 const nodes = page.nodes;
 const edges = page.edges;
-const byId = (id) => document.getElementById(id);
 
 // Edges by their place in the list, by the node they enter and the node they leave.
 const entering = nodes.number.map(() => []);
@@ -31,30 +29,11 @@ function weightsOf(layer, head) {
   return known.get(key);
 }
 
-function meanOf(rows) {
-  return rows[0].map((first, i) =>
-    first === null ? null : rows.reduce((sum, row) => sum + row[i], 0) / rows.length,
-  );
-}
-
-function headName(layer, head) {
-  const { heads } = page.layers[layer];
-  if (head !== "mean") return `head ${heads[head]}`;
-  return heads.length === 1 ? `head ${heads[0]}` : `mean of ${heads.length} heads`;
-}
-
 const className = (node) => {
   const kind = nodes.class[node];
   return kind === null ? "class unknown" : page.classes[kind];
 };
 const nodeName = (node) => (page.named ? nodes.label[node] : `node ${nodes.number[node]}`);
-// Three decimals, and more of a small number.
-const digits = (weight) => {
-  const size = Math.abs(weight);
-  if (size >= 0.1 || size === 0) return weight.toFixed(3);
-  return size >= 0.001 ? weight.toFixed(4) : weight.toExponential(1);
-};
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 // What a node looks at, the largest weight first: its neighbours and, with edge null, the loop
 // that the layer added.
@@ -168,27 +147,4 @@ function tableRow(row, centre, choose, largest, even) {
   kind.append(looks);
   line.append(name, kind, weightCell(row.weight, largest, even));
   return line;
-}
-
-// The number, and a bar of its size with a mark where an even share would be.
-function weightCell(weight, largest, even) {
-  const cell = document.createElement("td");
-  cell.className = "weight";
-  const number = document.createElement("span");
-  number.textContent = digits(weight);
-  const bar = document.createElement("span");
-  bar.className = "bar";
-  bar.setAttribute("aria-hidden", "true");
-  const full = document.createElement("span");
-  full.className = "full";
-  full.style.width = `${(100 * Math.abs(weight)) / largest}%`;
-  bar.append(full);
-  if (even !== null) {
-    const mark = document.createElement("span");
-    mark.className = "even";
-    mark.style.left = `${(100 * even) / largest}%`;
-    bar.append(mark);
-  }
-  cell.append(number, bar);
-  return cell;
 }

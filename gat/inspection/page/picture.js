@@ -21,8 +21,6 @@ const widthOf = (weight) => THINNEST + ((WIDEST - THINNEST) * Math.abs(weight)) 
 
 const isDrawn = (weight, threshold) => weight !== null && Math.abs(weight) >= threshold;
 
-const themed = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
 // The renderer, or null where the browser cannot draw.
 function openPicture() {
   try {
