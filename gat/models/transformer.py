@@ -66,6 +66,10 @@ class Transformer(nn.Module):
         super().__init__()
         check_counts({"source_size": source_size, "target_size": target_size})
         check_counts({"encoder_layers": encoder_layers, "decoder_layers": decoder_layers})
+        if not 0 <= begin < target_size:
+            raise InputError(
+                f"begin is {begin}; expected a target token in [0, {target_size}), target_size"
+            )
         self.begin = begin
         sizes = (channels, heads, feedforward, dropout)
         parts: dict[str, Any] = {"activation": activation, "score": score, "normalizer": normalizer}

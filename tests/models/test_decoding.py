@@ -23,8 +23,9 @@ class Rows:
 
 
 class Chain:
-    """A token's successor depends on it, on the sentence's first source token (which table), and on
-    nothing else. The state counts the steps, so that a wrong selection shows."""
+    """What comes next depends on the two tokens before, and on the sentence's first source token,
+    which names the table. The memory holds the table, the state the table and the token before the
+    last: a wrong selection of either shows."""
 
     def __init__(self, tables):
         self.tables = tables
@@ -35,7 +36,6 @@ class Chain:
         return Rows(source[starts])
 
     def start(self, memory):
-        # The table once more, and the token that must come next.
         return Rows(torch.stack([memory.values, torch.full_like(memory.values, BEGIN)], dim=1))
 
     def step(self, tokens, memory, state):
@@ -43,12 +43,12 @@ class Chain:
         assert torch.equal(state.values[:, 0], memory.values)
         assert tokens.shape == memory.values.shape
         seen = torch.stack([memory.values, tokens], dim=1)
-        return self.tables[memory.values, tokens], Rows(seen)
+        return self.tables[memory.values, state.values[:, 1], tokens], Rows(seen)
 
 
 def chain(tables=3, tokens=4, seed=0, **options):
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(tables, tokens, tokens, generator=generator, dtype=torch.float64)
+    logits = torch.randn(tables, *[tokens] * 3, generator=generator, dtype=torch.float64)
     return Chain(2 * logits)
 
 
@@ -68,9 +68,9 @@ def ends_of(max_length, tokens):
 
 def value(logits, sentence, penalty):
     """log P(Y) / lp(Y) of a sentence."""
-    steps = logits.log_softmax(-1)
-    pairs = itertools.pairwise((BEGIN, *sentence))
-    total = sum(float(steps[before, after]) for before, after in pairs)
+    steps, written = logits.log_softmax(-1), (BEGIN, BEGIN, *sentence)
+    triples = zip(written, written[1:], sentence, strict=False)
+    total = sum(float(steps[triple]) for triple in triples)
     return total / ((5 + len(sentence)) / 6) ** penalty
 
 
@@ -138,9 +138,9 @@ def test_greedy_takes_the_likeliest_token_until_the_end():
     for sentence, first in zip(
         lists(greedy(model, SOURCE, LENGTHS, max_length=20)), FIRST, strict=True
     ):
-        token, expected = BEGIN, []
+        before, token, expected = BEGIN, BEGIN, []
         while len(expected) < 20:
-            token = int(model.tables[first, token].argmax())
+            before, token = token, int(model.tables[first, before, token].argmax())
             if token == END:
                 break
             expected.append(token)
@@ -149,10 +149,10 @@ def test_greedy_takes_the_likeliest_token_until_the_end():
 
 def forced(*sentences, tokens=5):
     """A chain in which table k writes sentences[k], whose tokens differ from one another."""
-    tables = torch.full((len(sentences), tokens, tokens), -20.0)
+    tables = torch.full((len(sentences), *[tokens] * 3), -20.0)
     for table, sentence in zip(tables, sentences, strict=True):
         for before, after in itertools.pairwise((BEGIN, *sentence, END)):
-            table[before, after] = 20.0
+            table[:, before, after] = 20.0
     return Chain(tables)
 
 
@@ -185,18 +185,17 @@ def test_no_sentences_have_no_translations(search):
 
 @pytest.mark.parametrize("search", [greedy, beam])
 def test_other_tokens_may_begin_and_end(search):
-    tables = torch.full((1, 5, 5), -20.0)
+    tables = torch.full((1, 5, 5, 5), -20.0)
     for before, after in itertools.pairwise((4, 0, 1, 3)):
-        tables[0, before, after] = 20.0
+        tables[0, :, before, after] = 20.0
     found = search(Chain(tables), torch.tensor([0]), [1], max_length=5, begin=4, end=3)
     assert lists(found) == [[0, 1]]
 
 
 def test_beam_prefers_longer_sentences_with_a_greater_penalty():
     # [] has probability 0.4, [2, 2, 2, 2] 0.6^4; and what follows an end is NaN.
-    table = torch.full((1, 3, 3), -torch.inf, dtype=torch.float64)
-    table[0, 0, END], table[0, 0, 2] = math.log(0.4), math.log(0.6)
-    table[0, 2, 2], table[0, 2, END] = math.log(0.6), math.log(0.4)
+    table = torch.full((1, 3, 3, 3), -torch.inf, dtype=torch.float64)
+    table[0, :, [0, 2], END], table[0, :, [0, 2], 2] = math.log(0.4), math.log(0.6)
     model, one = Chain(table), (torch.tensor([0]), [1])
     assert lists(beam(model, *one, max_length=4, length_penalty=0.0)) == [[]]
     assert lists(beam(model, *one, max_length=4, length_penalty=9.0)) == [[2, 2, 2, 2]]
