@@ -26,10 +26,15 @@ METHODS = ("attention", "gatt", "gradient_x_input", "nearest", "random")
 
 def inspect_command(options: Inspect) -> None:
     """Look into a run, and write what was asked for."""
+    from gat.cli.inspect_examples import inspect_examples
     from gat.train import newest_run, open_run
+    from gat.train.opened_examples import OpenedExamples
 
     check_options(options)
     run = open_run(options.run_dir or newest_run(), options.graph)
+    if isinstance(run, OpenedExamples):
+        inspect_examples(run, options)
+        return
     look = Look(run, options)
     look.say_what()
     asked = options.html or options.png or options.report or options.pictures or options.save

@@ -66,9 +66,7 @@ class Way(ABC):
     def right(self, model: Any, batch: Examples) -> Tensor:
         """Which examples are answered rightly, bool [n]."""
 
-    def measures(
-        self, model: Any, batches: Iterable[Examples], right: Tensor
-    ) -> dict[str, float]:
+    def measures(self, model: Any, batches: Iterable[Examples], right: Tensor) -> dict[str, float]:
         """What else is told of the test part; right: bool [n], as `right` of all of it."""
         return {}
 
@@ -87,16 +85,17 @@ class Translation(Way):
         return scores, target.values
 
     def right(self, model: Any, batch: Examples) -> Tensor:
+        return self._compared(self.answers(model, batch), batch)
+
+    def answers(self, model: Any, batch: Examples) -> list[Tensor]:
+        """What is written, token by token, without its end: int64 [T] for each example."""
         from gat.models.decoding import greedy
 
         source = _ragged(batch.inputs)
         limit = self.config.max_length
-        answers = greedy(model, source.values, source.lengths, max_length=limit)
-        return self._compared(answers, batch)
+        return greedy(model, source.values, source.lengths, max_length=limit)
 
-    def measures(
-        self, model: Any, batches: Iterable[Examples], right: Tensor
-    ) -> dict[str, float]:
+    def measures(self, model: Any, batches: Iterable[Examples], right: Tensor) -> dict[str, float]:
         """longest_source: see `longest_handled`; beam_accuracy: by beam search."""
         from gat.models.decoding import beam
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from gat.errors import IndexRangeError, InputError
 from gat.train import checkpoint
 from gat.train.batches import Batch, make_batches
 from gat.train.config import TrainConfig
+from gat.train.example_session import ExampleSession
+from gat.train.opened_examples import OpenedExamples
 from gat.train.run import RunResult
 from gat.train.step import evaluate_batches, fed
 from gat.train.trainer import evaluated
@@ -113,9 +116,9 @@ class OpenedRun:
         return found[part].metric
 
 
-def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
-    """Open a run for inspection. graph: which of the task's graphs to look at, where there are
-    several; by default the first with test nodes.
+def open_run(run_dir: str | Path, graph: int | None = None) -> Any:
+    """Open a run for inspection: an `OpenedRun`, of examples an `OpenedExamples`. graph: which of
+    the task's graphs to look at, where there are several; by default the first with test nodes.
 
     Runs on the CPU. Raises InputError where there is no run, and for one whose edges have features,
     which nothing that looks into a run reads yet; CheckpointMismatchError where its data have
@@ -123,6 +126,8 @@ def open_run(run_dir: str | Path, graph: int | None = None) -> OpenedRun:
     """
     path = Path(run_dir)
     result, session = evaluated(path)
+    if isinstance(session, ExampleSession):
+        return OpenedExamples.of(path, result, session)
     config, task = session.config, session.task
     if task.edge_dim is not None:
         raise InputError(
