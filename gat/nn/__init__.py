@@ -37,6 +37,7 @@ from gat.nn.readout import (
     graph_of_batch,
     make_readout,
 )
+from gat.nn.recurrent import JANET, IndRNN, SelfAttentiveLSTM, SelfAttentiveRNN
 from gat.nn.relations import Relations
 from gat.nn.rgat_conv import RGATConv
 from gat.nn.supergat_conv import SuperGATConv
@@ -45,6 +46,7 @@ from gat.nn.transformer_conv import TransformerConv
 from gat.nn.weights import load_dgl_state_dict, load_pyg_state_dict
 
 __all__ = [
+    "JANET",
     "AGNNConv",
     "Attend",
     "AttentionConv",
@@ -59,6 +61,7 @@ __all__ = [
     "HANConv",
     "HeteroConv",
     "HierarchicalAttention",
+    "IndRNN",
     "LastReadout",
     "MeanReadout",
     "MultiHeadAttention",
@@ -66,6 +69,8 @@ __all__ = [
     "Relations",
     "ResBlock",
     "SelfAttention",
+    "SelfAttentiveLSTM",
+    "SelfAttentiveRNN",
     "SinusoidalPositions",
     "SuperGATConv",
     "TransformerConv",

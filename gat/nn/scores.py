@@ -239,7 +239,8 @@ class BilinearScore(Score):
 
     def forward(self, graph: Graph, query: Tensor, key: Tensor, edge: EdgeFeatures | None) -> Form:
         # q . W (k + e) = (W' q) . (k + e): W meets the nodes, not the edges.
-        turned = torch.einsum("nhc,hcd->nhd", query, self.spread(self.weight, query))
+        heads = query.unflatten(1, (-1, self.heads))
+        turned = torch.einsum("nbhc,hcd->nbhd", heads, self.weight).flatten(1, 2)
         return Dot(turned, key, None if edge is None else edge.vectors())
 
 
