@@ -15,3 +15,6 @@ __all__ = [
     "greedy",
     "sequence_accuracy",
 ]
+from gat.models.sequence_classifier import SequenceClassifier
+
+__all__ = ["GAT", "SequenceClassifier"]
