@@ -43,7 +43,12 @@ from gat.inspection.measures import (
     measure,
     self_weight,
 )
-from gat.inspection.page import write_page
+from gat.inspection.page import (
+    write_document_page,
+    write_image_page,
+    write_page,
+    write_text_page,
+)
 from gat.inspection.pruning import load_pruned, prune_heads, save_pruned
 from gat.inspection.record import Attention, AttentionRecord, Coverage, Neighbour
 from gat.inspection.recording import Recording, record_attention
@@ -103,5 +108,8 @@ __all__ = [
     "to_pandas",
     "uniform_attention",
     "verdicts",
+    "write_document_page",
+    "write_image_page",
     "write_page",
+    "write_text_page",
 ]
