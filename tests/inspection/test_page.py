@@ -3,8 +3,6 @@ test_page_browser.py."""
 
 import base64
 import hashlib
-import html.parser
-import json
 import re
 import tomllib
 from dataclasses import replace
@@ -21,47 +19,11 @@ from gat.inspection.page import write_page
 from gat.inspection.page.edges import count_within, shared_edges
 from gat.inspection.page.layout import layout
 from tests.graphs import GRAPHS, HUB, SQUARE
+from tests.inspection.page_parts import document_of, elements_of
 from tests.inspection.page_records import record, ring, scattered
 
 VENDOR = files("gat.inspection.page") / "vendor"
 DRAWN = [name for name in SQUARE if GRAPHS[name][1] > 0]
-
-
-class Elements(html.parser.HTMLParser):
-    """The elements of a page: tags with attributes, texts of scripts, ill-nested end tags."""
-
-    VOID = ("meta", "input", "link", "br", "img")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.scripts, self.faults = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag == "script":
-            self.scripts.append("")
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.faults.append(tag)
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.scripts[-1] += data
-
-
-def elements_of(path):
-    return Elements(path.read_text("utf-8"))
-
-
-def document_of(path):
-    elements = elements_of(path)
-    kinds = [attrs for tag, attrs in elements.tags if tag == "script"]
-    return json.loads(elements.scripts[[one.get("id") for one in kinds].index("data")])
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,46 +9,11 @@ import torch
 
 from gat.inspection.page import write_page
 from tests.graphs import GRAPHS
+from tests.inspection.browsing import SOFTWARE_GL, By, Keys, Page, needs_chromium, start
 from tests.inspection.page_records import record, ring, scattered
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-CHROMEDRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or CHROMEDRIVER is None,
-    reason="no chromium and chromedriver on the PATH",
-)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--force-prefers-reduced-motion",
-    "--window-size=1200,800",
-)
-SOFTWARE_GL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+pytestmark = needs_chromium
 EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
-
-
-def start(folder, *flags):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, *flags, f"--user-data-dir={folder}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
 
 
 @pytest.fixture(scope="module")
@@ -68,32 +32,17 @@ def opened(browser, tmp_path):
         for kind in ("browser", "performance"):
             browser.get_log(kind)
         browser.get(path.as_uri())
-        return Page(browser)
+        return GraphPage(browser)
 
     yield opens
     assert [one for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
 
 
-class Page:
-    """What a reader does on a page, and what it shows."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def at(self, name):
-        return self.driver.find_element(By.ID, name)
-
-    def run(self, script, *args):
-        return self.driver.execute_script(f"return {script}", *args)
-
-    def state(self):
-        return self.run("gatPage.state()")
+class GraphPage(Page):
+    """What a reader does on a page of a graph, and what it shows."""
 
     def widths(self):
         return self.run("gatPage.edgeWidths()")
-
-    def choose(self, control, text):
-        Select(self.at(control)).select_by_visible_text(text)
 
     def threshold(self, place):
         self.run(
@@ -102,30 +51,8 @@ class Page:
             place,
         )
 
-    def rows(self, table="looks-at"):
-        """Names and weights in a table."""
-        lines = self.at(table).find_elements(By.CSS_SELECTOR, "tbody tr")
-        cells = [(one.find_element(By.TAG_NAME, "th"), one) for one in lines]
-        number = ".weight span"
-        return [
-            (name.text, float(line.find_element(By.CSS_SELECTOR, number).text))
-            for name, line in cells
-        ]
-
-    def over(self, right, down):
-        """The mouse at a place in the picture, in pixels from its upper left corner."""
-        graph = self.at("graph")
-        size = graph.size
-        moves = ActionChains(self.driver, duration=0)
-        return moves.move_to_element_with_offset(
-            graph, round(right - size["width"] / 2), round(down - size["height"] / 2)
-        )
-
     def node(self, number):
         return self.run("gatPage.nodeAt(arguments[0])", number)
-
-    def wait(self, condition):
-        return WebDriverWait(self.driver, 60).until(lambda _: condition())
 
 
 def shown_width(weight):
@@ -191,7 +118,7 @@ def test_table_has_the_weights_of_the_node_in_the_middle(opened):
     weights = layer.weights.mean(1).tolist()
     expected = {f"node {n}": weights[n] for n in range(3)} | {"itself (own loop)": weights[3]}
     expected["itself"] = float(layer.loops[3].mean())
-    rows = page.rows()
+    rows = page.rows("looks-at")
     assert dict(rows) == pytest.approx(expected, abs=1e-3)
     assert all(first[1] >= second[1] for first, second in itertools.pairwise(rows))
     assert "sum to 1.000" in page.at("summary").text
@@ -221,9 +148,9 @@ def test_search_finds_a_node_by_name_and_by_number(opened):
 def test_click_moves_the_centre(opened):
     page = opened(record(ring(8), 8))
     place = page.node(3)
-    page.over(place["x"], place["y"]).click().perform()
+    page.over("graph", place["x"], place["y"]).click().perform()
     page.wait(lambda: page.state()["centre"] == 3)
-    assert {name for name, _ in page.rows()} == {"node 2", "node 4", "itself"}
+    assert {name for name, _ in page.rows("looks-at")} == {"node 2", "node 4", "itself"}
     middle, size = page.node(3), page.at("graph").size
     assert middle["x"] == pytest.approx(size["width"] / 2, abs=1)
     assert middle["y"] == pytest.approx(size["height"] / 2, abs=1)
@@ -260,7 +187,7 @@ def test_pointing_shows_weights(opened):
     layer = record(torch.tensor([[1], [0]]), 2, heads=1)
     page = opened(layer, names=["ann", "bob"])
     ends = [page.node(n) for n in (0, 1)]
-    page.over(ends[1]["x"], ends[1]["y"]).perform()
+    page.over("graph", ends[1]["x"], ends[1]["y"]).perform()
     page.wait(lambda: page.at("hint").is_displayed())
     weight = float(layer.weights[0, 0])
     assert f"ann looks at it with {weight:.3f}" in page.at("hint").text
@@ -271,7 +198,7 @@ def test_pointing_shows_weights(opened):
     middle = [(ends[0][axis] + ends[1][axis]) / 2 for axis in "xy"]
     beside = [middle[0] - 3 * along[1] / span, middle[1] + 3 * along[0] / span]
     # The first move leaves the node, the second comes upon the arrow.
-    page.over(*beside).move_by_offset(1, 0).perform()
+    page.over("graph", *beside).move_by_offset(1, 0).perform()
     page.wait(lambda: "ann looks at bob" in page.at("hint").text)
     assert f"weight {weight:.3f}" in page.at("hint").text
 
@@ -285,7 +212,7 @@ def test_a_script_in_a_label_does_not_run(opened):
     page.at("search").send_keys(Keys.ENTER)
     page.at("whole").click()
     place = page.node(1)
-    page.over(place["x"], place["y"]).click().perform()
+    page.over("graph", place["x"], place["y"]).click().perform()
     page.wait(lambda: page.at("hint").is_displayed())
     assert page.at("centre").text == EVIL
     assert page.run("window.hacked === undefined")
@@ -352,12 +279,12 @@ def test_without_webgl_the_page_says_so_and_keeps_its_tables(tmp_path):
     driver = start(tmp_path / "profile", "--disable-3d-apis")
     try:
         driver.get(path.as_uri())
-        page = Page(driver)
+        page = GraphPage(driver)
         assert "no WebGL" in page.at("blind").text
-        assert len(page.rows()) == 3
-        before = page.rows()
+        assert len(page.rows("looks-at")) == 3
+        before = page.rows("looks-at")
         page.choose("head", "head 1")
-        assert page.rows() != before
+        assert page.rows("looks-at") != before
         page.at("search").send_keys("3", Keys.ENTER)
         assert page.at("centre").text == "node 3"
     finally:
