@@ -9,16 +9,18 @@ Graphs are remembered by what was asked for, so asking again costs nothing. All 
 ``device`` and raise InputError for lengths that are no counts.
 """
 
+import operator
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gat.errors import InputError
 from gat.graph import Blocks, Graph, IntervalGraph
-from gat.graph.intervals import consecutive
+from gat.graph.intervals import consecutive, pointer
 
 __all__ = ["bipartite", "causal", "complete", "grid", "hierarchy", "window"]
 
@@ -26,8 +28,10 @@ Lengths = int | Sequence[int] | Tensor
 Device = torch.device | str | None
 Counts = tuple[int, ...]
 
-# Edges of all graphs that are remembered; the one made last is kept whatever its size.
-REMEMBERED_EDGES = 1 << 24
+# Edges and nodes of all graphs that are remembered, and as what a graph counts besides; the one
+# made last is kept whatever its size.
+REMEMBERED = 1 << 24
+EACH = 1 << 10
 
 
 def complete(lengths: Lengths, *, device: Device = None) -> Graph:
@@ -55,10 +59,9 @@ def causal(lengths: Lengths, *, device: Device = None) -> Graph:
 def window(lengths: Lengths, width: int, *, causal: bool = False, device: Device = None) -> Graph:
     """Local attention: node i is entered from those of its block with |i - j| <= ``width``, if
     ``causal`` those with i - width <= j <= i."""
-    counts = _counts("lengths", lengths)
-    _check("width", width, 0)
-    key = ("window", counts, int(width), causal)
-    return _remembered(key, device, lambda: _window(counts, int(width), causal))
+    counts, width = _counts("lengths", lengths), _whole("width", width)
+    key = ("window", counts, width, causal)
+    return _remembered(key, device, lambda: _window(counts, width, causal))
 
 
 def grid(
@@ -69,9 +72,9 @@ def grid(
     heights, widths = _paired(_counts("height", height), _counts("width", width))
     if radius is None:
         return complete([h * w for h, w in zip(heights, widths, strict=True)], device=device)
-    _check("radius", radius, 0)
-    key = ("grid", heights, widths, int(radius))
-    return _remembered(key, device, lambda: _grid(heights, widths, int(radius)))
+    reach = _whole("radius", radius)
+    key = ("grid", heights, widths, reach)
+    return _remembered(key, device, lambda: _grid(heights, widths, reach))
 
 
 def hierarchy(*lengths: Lengths, device: Device = None) -> tuple[Graph, ...]:
@@ -122,11 +125,10 @@ def _grid(heights: Counts, widths: Counts, radius: int) -> Graph:
     pixel = torch.arange(image.numel()) - start
     top, rows = _reach(pixel // wide, height[image], radius)
     left, columns = _reach(pixel % wide, wide, radius)
-    _, row = consecutive(top, rows)
+    row = consecutive(pointer(rows), top, int(rows.sum()))
     of = torch.arange(image.numel()).repeat_interleave(rows)
-    _, col = consecutive(start[of] + row * wide[of] + left[of], columns[of])
-    rowptr = torch.zeros(image.numel() + 1, dtype=torch.int64)
-    rowptr[1:] = (rows * columns).cumsum(0)
+    reached, rowptr = pointer(columns[of]), pointer(rows * columns)
+    col = consecutive(reached, start[of] + row * wide[of] + left[of], int(rowptr[-1]))
     return Graph(rowptr, col, image.numel(), image.numel())
 
 
@@ -154,21 +156,24 @@ def _starts(sizes: Tensor) -> Tensor:
 def _counts(name: str, lengths: Lengths) -> Counts:
     if isinstance(lengths, Tensor):
         lengths = lengths.tolist()
-    given = [lengths] if isinstance(lengths, int) else list(lengths)
-    for length in given:
-        _check(name, length, 0)
-    return tuple(int(length) for length in given)
+    given = lengths if isinstance(lengths, Iterable) else (lengths,)
+    return tuple(_whole(name, length) for length in given)
 
 
-def _check(name: str, value: object, least: int) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least:  # type: ignore[operator]
-        raise InputError(f"{name} has {value!r}; expected a whole number of {least} or more")
+def _whole(name: str, value: Any) -> int:
+    """A whole number of 0 or more; numpy's count."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InputError(f"{name} has {value!r}; expected a whole number of 0 or more")
+    return number
 
 
 def _paired(first: Counts, second: Counts) -> tuple[Counts, Counts]:
     """Both with as many blocks; one of a single block is repeated."""
-    blocks = max(len(first), len(second))
+    blocks = len(second) if len(first) == 1 else len(first)
     spread = [one * blocks if len(one) == 1 else one for one in (first, second)]
     if len(spread[0]) != len(spread[1]):
         raise InputError(
@@ -179,11 +184,11 @@ def _paired(first: Counts, second: Counts) -> tuple[Counts, Counts]:
 
 
 class _Memory:
-    """The graphs used last, up to `REMEMBERED_EDGES`."""
+    """The graphs used last, up to `REMEMBERED`."""
 
     def __init__(self) -> None:
         self.graphs: OrderedDict[tuple, Graph] = OrderedDict()
-        self.edges = 0
+        self.size = 0
 
     def get(self, key: tuple, make: Callable[[], Graph]) -> Graph:
         if key in self.graphs:
@@ -192,10 +197,14 @@ class _Memory:
         # Made in inference mode, the graph could not serve a training step later.
         with torch.inference_mode(False):
             graph = self.graphs[key] = make()
-        self.edges += graph.num_edges
-        while self.edges > REMEMBERED_EDGES and len(self.graphs) > 1:
-            self.edges -= self.graphs.popitem(last=False)[1].num_edges
+        self.size += _size(graph)
+        while self.size > REMEMBERED and len(self.graphs) > 1:
+            self.size -= _size(self.graphs.popitem(last=False)[1])
         return graph
+
+
+def _size(graph: Graph) -> int:
+    return graph.num_edges + graph.num_src + graph.num_dst + EACH
 
 
 _MEMORY = _Memory()

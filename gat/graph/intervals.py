@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gat.graph.compact import CompactEdges, index_dtype
 from gat.graph.compact_graph import CompactGraph
-from gat.graph.structure import lazy
+from gat.graph.structure import Transpose, lazy
 
-__all__ = ["Blocks", "IntervalGraph", "consecutive"]
+__all__ = ["Blocks", "IntervalGraph", "consecutive", "pointer"]
 
 
 @dataclass(frozen=True)
@@ -57,39 +57,83 @@ class IntervalGraph(CompactGraph):
     @lazy
     def by_target(self) -> CompactEdges:
         """The edges for a kernel that walks over targets."""
-        rowptr, col = consecutive(self.first, self.count, self._index)
-        return CompactEdges(rowptr, col, None)
+        return CompactEdges(*self._rows(self.first, self.count), None)
+
+    @lazy
+    def ends_by_source(self) -> CompactEdges:
+        """As `Graph.ends_by_source`: of a source the targets are consecutive too. rowptr and col
+        are shared with `by_target` if the graph is symmetric."""
+        first, count = self._targets()
+        # torch.compile cannot trace a decision that depends on values.
+        if not torch.compiler.is_compiling() and self._is_turned(first, count):
+            return self.by_target
+        return CompactEdges(*self._rows(first, count), None)
 
     @lazy
     def by_source(self) -> CompactEdges:
-        """The edges for a kernel that walks over sources: of a source the targets are consecutive
-        too."""
+        """The edges for a kernel that walks over sources."""
+        ends, (_, count) = self.ends_by_source, self._targets()
+        before = self.by_target.rowptr[:-1] - self.first.to(self._index)
+        number = before.index_select(0, ends.col)
+        number += self._each(torch.arange(self.num_src, device=self.device), count)
+        return CompactEdges(ends.rowptr, ends.col, number)
+
+    @lazy
+    def transposed(self) -> Tensor:
+        """As `Graph.transposed`."""
+        first, _ = self._targets()
+        before = self.ends_by_source.rowptr[:-1] - first.to(self._index)
+        place = before.index_select(0, self.by_target.col)
+        place += self._each(torch.arange(self.num_dst, device=self.device), self.count)
+        return place
+
+    @lazy
+    def transpose(self) -> Transpose:
+        """As `Graph.transpose`, without its sort."""
+        turned = self.by_source
+        assert turned.number is not None
+        edge = turned.number.long()
+        if turned.col is self.by_target.col:
+            return Transpose(self.rowptr, self.col, edge)
+        return Transpose(turned.rowptr.long(), turned.col.long(), edge)
+
+    def _targets(self) -> tuple[Tensor, Tensor]:
+        """The first target of each source, and how many it has, int64 [num_src] each."""
         sources = torch.arange(self.num_src, device=self.device)
-        # Targets without edges may stand anywhere: they are left out of the bounds.
-        kept = self.count.nonzero().squeeze(1)
-        first = self.first[kept]
-        low = torch.searchsorted(first + self.count[kept], sources, right=True)
-        count = torch.searchsorted(first, sources, right=True) - low
-        rowptr, rank = consecutive(low, count, self._index)
-        target = kept[rank.long()]
-        source = sources.repeat_interleave(count, output_size=self.num_edges)
-        number = source + (self.by_target.rowptr[:-1].long() - self.first)[target]
-        place = torch.arange(self.num_edges, dtype=self._index, device=self.device)
-        self.transposed = torch.empty_like(place).index_copy_(0, number, place)
-        return CompactEdges(rowptr, target.to(self._index), number.to(self._index))
+        # Targets whose interval ends before the source, and those whose does not begin after it.
+        first = torch.searchsorted(self.first + self.count, sources, right=True)
+        return first, torch.searchsorted(self.first, sources, right=True) - first
+
+    def _is_turned(self, first: Tensor, count: Tensor) -> bool:
+        """Whether these are the intervals of the graph itself; one without nodes may begin
+        anywhere."""
+        return torch.equal(count, self.count) and torch.equal(
+            first[count > 0], self.first[count > 0]
+        )
+
+    def _rows(self, first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        rowptr = pointer(count).to(self._index)
+        return rowptr, consecutive(rowptr, first.to(self._index), self.num_edges)
+
+    def _each(self, rows: Tensor, count: Tensor) -> Tensor:
+        return rows.to(self._index).repeat_interleave(count, output_size=self.num_edges)
 
     @property
     def _index(self) -> torch.dtype:
         return index_dtype(self.num_edges, self.num_src, self.num_dst)
 
 
-def consecutive(
-    first: Tensor, count: Tensor, dtype: torch.dtype = torch.int64
-) -> tuple[Tensor, Tensor]:
-    """The CSR arrays of rows that hold first, first + 1, ... each, ``count`` of them."""
+def pointer(count: Tensor) -> Tensor:
+    """The CSR pointer of rows with ``count`` entries each, int64 [rows + 1]."""
     rowptr = torch.zeros(count.numel() + 1, dtype=torch.int64, device=count.device)
     rowptr[1:] = count.cumsum(0)
-    total = int(rowptr[-1])
-    col = torch.arange(total, device=count.device)
-    col += (first - rowptr[:-1]).repeat_interleave(count, output_size=total)
-    return rowptr.to(dtype), col.to(dtype)
+    return rowptr
+
+
+def consecutive(rowptr: Tensor, first: Tensor, total: int) -> Tensor:
+    """The entries first, first + 1, ... of each row of a CSR pointer, [total]; in the dtype of the
+    arguments."""
+    # In place, and no wider: these are the largest tensors of a graph.
+    col = (first - rowptr[:-1]).repeat_interleave(rowptr.diff(), output_size=total)
+    col += torch.arange(total, dtype=col.dtype, device=col.device)
+    return col

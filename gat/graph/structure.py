@@ -189,6 +189,11 @@ class Graph:
             self._compact(turned.rowptr), self._compact(turned.col), self._compact(number)
         )
 
+    @property
+    def ends_by_source(self) -> CompactEdges:
+        """`by_source`, whose listed numbers may be left out: not every walk asks for them."""
+        return self.by_source
+
     @lazy
     def transposed(self) -> Tensor:
         """Where in `by_source` each edge of `by_target` stands, [E]."""

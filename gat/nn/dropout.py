@@ -12,8 +12,7 @@ from torch import Tensor
 from gat.ops import cpu
 from gat.ops.cpu.kernels import DTYPES, drop_entries
 from gat.ops.dropout import draw_seed, numbers, threshold
-from gat.ops.library import is_transformed
-from gat.ops.registration import is_batched, is_plain
+from gat.ops.watchers import is_batched, is_plain, is_transformed
 
 __all__ = ["dropout"]
 

@@ -8,10 +8,9 @@ from torch import Tensor
 
 from gat.ops import cpu
 from gat.ops.cpu.kernels import DTYPES, head_scores_backward, head_scores_forward
-from gat.ops.library import is_transformed
 from gat.ops.precision import result_dtype
-from gat.ops.registration import is_batched, is_plain
 from gat.ops.second_order import gradients
+from gat.ops.watchers import is_batched, is_plain, is_transformed
 
 __all__ = ["end_scores", "head_scores"]
 

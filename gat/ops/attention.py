@@ -6,7 +6,8 @@ Shapes: N nodes, E edges of the graph in listed order (`gat.graph`), H heads, C 
 from torch import Tensor
 
 from gat.graph import Graph
-from gat.ops.backend import implementation
+from gat.ops import dense
+from gat.ops.backend import implementation, is_automatic
 from gat.ops.checks import Fit, check_activation, settle_scale, settle_seed
 
 __all__ = ["additive_attention", "dot_attention", "gatv2_attention", "out_and_weights"]
@@ -152,6 +153,9 @@ def dot_attention(
     scale = settle_scale(scale, channels)
     seed = settle_seed(dropout, seed, value.device)
     run = implementation("dot", backend, value.device)
+    call = (graph, edge_key, edge_value, dropout, return_weights)
+    if is_automatic(backend) and not dense.why_not(*call) and dense.is_faster(graph, query):
+        run = dense.dot
     result = run(
         graph,
         query,

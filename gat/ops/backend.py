@@ -1,8 +1,9 @@
 """Which implementation runs: chosen per call, by `use_backend`, or by ``auto``.
 
 A backend asked for by name runs or says why it cannot; only ``auto`` chooses: on the CPU the
-compiled library if it serves, else blocks of edges in torch. An implementation is a module with
-one function per operator and per step.
+compiled library if it serves, else blocks of edges in torch; and torch's dense kernel for calls
+that are its own (`gat.ops.attention` asks `gat.ops.dense`). An implementation is a module with one
+function per operator and per step.
 """
 
 import importlib
@@ -16,15 +17,16 @@ import torch
 from gat.errors import BackendError, InputError
 from gat.ops import cpu
 
-__all__ = ["BACKENDS", "implementation", "is_compiled", "use_backend"]
+__all__ = ["BACKENDS", "implementation", "is_automatic", "is_compiled", "use_backend"]
 
-BACKENDS = ("auto", "reference", "blockwise", "cpu", "triton")
+BACKENDS = ("auto", "reference", "blockwise", "cpu", "triton", "dense")
 
 # Compiled kernels are reached through their torch.library operators.
 MODULES = {
     "reference": "gat.ops.reference",
     "blockwise": "gat.ops.blockwise",
     "cpu": "gat.ops.library",
+    "dense": "gat.ops.dense",
 }
 FUSED = ("additive", "gatv2", "dot")
 
@@ -40,7 +42,8 @@ class use_backend:
     """Choose the backend of all operators: ``gat.use_backend("reference")``.
 
     Called as a function it holds from now on, in the whole process; as a context manager, until
-    the block ends. One of "auto", "reference", "blockwise", "cpu", "triton".
+    the block ends. One of "auto", "reference", "blockwise", "cpu", "triton", "dense"; the last is
+    torch's own kernel, for dot attention on graphs of complete blocks (`gat.topology`).
     """
 
     def __init__(self, name: str) -> None:
@@ -64,6 +67,11 @@ def implementation(operator: str, backend: str | None, device: torch.device) -> 
     name = _chosen if backend is None else backend
     check_name(name)
     return getattr(_modules[_settle(operator, name, device.type)], operator)
+
+
+def is_automatic(backend: str | None) -> bool:
+    """Whether ``auto`` chooses for a call that asks for ``backend``."""
+    return (_chosen if backend is None else backend) == "auto"
 
 
 def is_compiled(operator: str, device: torch.device) -> bool:
@@ -108,6 +116,8 @@ def why_not(name: str, operator: str, device: str) -> str:
         return str(cpu.status())
     if name == "triton" and find_spec("triton") is None:
         return "triton is not installed (pip install 'graph-attention[gpu]')"
+    if name == "dense" and operator != "dot":
+        return "torch's kernel is for dot attention alone; use backend='auto'"
     if not _has(name, operator):
         return "this version of gat has no such kernel; use backend='auto' or 'reference'"
     return ""

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from gat.errors import ArgumentTypeError
 from gat.graph import CompactEdges, Graph
@@ -16,6 +15,7 @@ from gat.ops import reference
 from gat.ops.cpu.kernels import DTYPES, Options, Walk
 from gat.ops.precision import result_dtype, wide
 from gat.ops.registration import Arguments, Inputs, Operator, call_operator, register
+from gat.ops.watchers import is_transformed
 
 __all__ = [
     "additive",
@@ -25,7 +25,6 @@ __all__ = [
     "dot_scores",
     "gatv2",
     "gatv2_scores",
-    "is_transformed",
     "segment_entmax",
     "segment_softmax",
 ]
@@ -251,7 +250,8 @@ def _run(
     if not torch.compiler.is_compiling() and is_transformed():
         return _define(name, graph, options, rest, inputs)
     training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    return call_operator(BY_NAME[name], Arguments(inputs, _walk(graph, training), options, rest))
+    walk = _walk(graph, training, _is_numbered(name, options, rest, inputs))
+    return call_operator(BY_NAME[name], Arguments(inputs, walk, options, rest))
 
 
 def _check_dtype(dtype: torch.dtype) -> None:
@@ -262,13 +262,6 @@ def _check_dtype(dtype: torch.dtype) -> None:
         )
 
 
-def is_transformed() -> bool:
-    """Whether torch.func or forward-mode AD is at work, which must see torch's own operations."""
-    return (
-        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
-    )
-
-
 def _define(
     name: str, graph: Graph, options: Options, rest: tuple[Any, ...], inputs: Inputs
 ) -> Any:
@@ -277,9 +270,21 @@ def _define(
     return (result[0], None, result[1]) if BY_NAME[name].whole else result
 
 
-def _walk(graph: Graph, training: bool) -> Walk:
+def _is_numbered(name: str, options: Options, rest: tuple[Any, ...], inputs: Inputs) -> bool:
+    """Whether the backward must know which edge is which, as a score of keys and queries need not
+    where nothing is said of edges."""
+    if name not in ("dot", "gatv2"):
+        return True
+    _, return_weights = rest
+    of_edges = inputs[3:] if name == "dot" else inputs[3:4]
+    return options.dropout > 0 or return_weights or any(x is not None for x in of_edges)
+
+
+def _walk(graph: Graph, training: bool, numbered: bool = True) -> Walk:
     if not training:
         return Walk(*_arrays(graph.by_target), None, None, None, None)
+    if not numbered:
+        return Walk(*_arrays(graph.by_target), *_arrays(graph.ends_by_source), None)
     return Walk(*_arrays(graph.by_target), *_arrays(graph.by_source), graph.transposed)
 
 

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gat.errors import BackendError
 from gat.graph import Graph
 from gat.ops.cpu import kernels
 from gat.ops.cpu.kernels import Incoming, Options, Walk
 from gat.ops.second_order import gradients
+from gat.ops.watchers import is_batched, is_plain
 
-__all__ = ["Arguments", "Operator", "call_operator", "is_batched", "is_plain", "register"]
+__all__ = ["Arguments", "Operator", "call_operator", "register"]
 
 LIBRARY = torch.library.Library("gat", "FRAGMENT")
 
@@ -128,14 +129,6 @@ def call_operator(operator: Operator, call: Arguments) -> Any:
     return EdgeOperator.apply(operator, call.walk, call.options, call.rest, *call.inputs)
 
 
-def is_plain(tensors: Sequence[Tensor | None]) -> bool:
-    """Whether a kernel may have the tensors as they are: no subclass, and nobody who watches."""
-    watched = torch._C._len_torch_dispatch_stack() > 0 or torch.jit.is_tracing()
-    return not watched and all(
-        tensor is None or type(tensor) in (Tensor, nn.Parameter) for tensor in tensors
-    )
-
-
 class EdgeOperator(torch.autograd.Function):
     """The gradients of an operator that was called at once."""
 
@@ -231,13 +224,6 @@ def _differentiate(
         run = getattr(torch.ops.gat, f"{operator.name}_backward")
         found = run(*inputs, *walk, *ctx.options, *passed, needed)
     return [each if wanted else None for each, wanted in zip(found, needed, strict=True)]
-
-
-def is_batched(*grads: Tensor | None) -> bool:
-    """Whether several gradients come at once, as ``is_grads_batched`` asks for them."""
-    return torch._C._functorch.peek_interpreter_stack() is not None or any(
-        grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad) for grad in grads
-    )
 
 
 def _differentiable(
