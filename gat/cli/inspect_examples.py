@@ -144,8 +144,10 @@ class ExampleLook:
             record = list(self.attention.values())
             return inspection.write_image_page(options.html, record, example.image, title, **shown)
         if example.document is not None and len(self.attention) == 2:
-            levels = (*self._levels(), example.document, title)
-            return inspection.write_document_page(options.html, *levels, head=options.head)
+            words, sentences = self._levels()
+            return inspection.write_document_page(
+                options.html, words, sentences, example.document, title, head=options.head
+            )
         sources, targets = self._tokens()
         ends = (self.record.num_src, self.record.num_dst)
         same = [one for one in self.attention.values() if (one.num_src, one.num_dst) == ends]

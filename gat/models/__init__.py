@@ -4,17 +4,16 @@ from gat.models.attention_net import AttentionNet
 from gat.models.decoding import beam, greedy, sequence_accuracy
 from gat.models.document_classifier import DocumentClassifier
 from gat.models.gat import GAT
+from gat.models.sequence_classifier import SequenceClassifier
 from gat.models.transformer import Transformer
 
 __all__ = [
     "GAT",
     "AttentionNet",
     "DocumentClassifier",
+    "SequenceClassifier",
     "Transformer",
     "beam",
     "greedy",
     "sequence_accuracy",
 ]
-from gat.models.sequence_classifier import SequenceClassifier
-
-__all__ = ["GAT", "SequenceClassifier"]

@@ -94,6 +94,7 @@ class SequenceClassifierConfig(Section):
     form: Literal["replace", "input", "both"] | None = None
     score: str | None = None
     normalizer: str | None = None
+    projections: Literal["none", "query_key", "all"] | None = None
     # JANET and IndRNN: steps to be remembered over.
     memory: Count | None = None
     hidden_channels: Count = 64
