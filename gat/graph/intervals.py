@@ -14,7 +14,7 @@ from gat.graph.compact import CompactEdges, index_dtype
 from gat.graph.compact_graph import CompactGraph
 from gat.graph.structure import Transpose, lazy
 
-__all__ = ["Blocks", "IntervalGraph", "consecutive", "pointer"]
+__all__ = ["Blocks", "IntervalGraph", "consecutive", "pointer", "ranges"]
 
 
 @dataclass(frozen=True)
@@ -137,3 +137,8 @@ def consecutive(rowptr: Tensor, first: Tensor, total: int) -> Tensor:
     col = (first - rowptr[:-1]).repeat_interleave(rowptr.diff(), output_size=total)
     col += torch.arange(total, dtype=col.dtype, device=col.device)
     return col
+
+
+def ranges(first: Tensor, count: Tensor) -> Tensor:
+    """The numbers first, first + 1, ..., ``count`` of them, of each entry, one after the other."""
+    return consecutive(pointer(count), first, int(count.sum()))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gat.errors import InputError
-from gat.graph.intervals import consecutive
+from gat.graph.intervals import ranges
 from gat.inspection.blocks import Lengths, sizes_of
 from gat.inspection.record import Attention, AttentionRecord
 
@@ -148,7 +148,7 @@ def _source_numbers(
         counts[step, of[step]] = _own_sources(call, calls[0])
     whole = counts.amax(0)
     start = whole.cumsum(0) - whole
-    numbers = [consecutive(start[here], row[here])[1] for here, row in zip(of, counts, strict=True)]
+    numbers = [ranges(start[here], row[here]) for here, row in zip(of, counts, strict=True)]
     return numbers, int(whole.sum())
 
 

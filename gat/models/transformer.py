@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph
-from gat.graph.intervals import consecutive
+from gat.graph.intervals import ranges
 from gat.models.parts import check_counts, reset_children
 from gat.nn.multihead import Projected
 from gat.nn.normalizers import Normalizer
@@ -155,7 +155,7 @@ class Memory:
     def select(self, rows: Tensor) -> "Memory":
         """The memory of these sentences, int64 [m]; one may occur more than once."""
         lengths, starts = self.lengths[rows], (self.lengths.cumsum(0) - self.lengths)[rows]
-        _, nodes = consecutive(starts, lengths)
+        nodes = ranges(starts, lengths)
         return Memory(lengths, tuple(Projected(k[nodes], v[nodes]) for k, v in self.seen))
 
     @cached_property
