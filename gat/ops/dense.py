@@ -66,7 +66,7 @@ def is_faster(graph: Graph, query: Tensor) -> bool:
     calls = len(_arranged(graph.blocks, query.device).groups) if count > 1 else 1
     least = LEAST_EQUAL if calls == 1 else LEAST_UNEQUAL
     small = min(graph.num_src, graph.num_dst) < least * count
-    return not small and graph.num_edges * query[0].numel() >= LEAST_WORK * calls
+    return not small and graph.num_edges * query.size(1) * query.size(2) >= LEAST_WORK * calls
 
 
 def dot(
