@@ -6,6 +6,7 @@ are one call. Where we differ from the definition: a score that overflows may gi
 """
 
 import functools
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any, NamedTuple
@@ -52,9 +53,8 @@ def why_not(
 
 def is_faster(graph: Graph, query: Tensor) -> bool:
     """Whether it is the faster road for a call that it can run."""
-    assert isinstance(graph, IntervalGraph)
-    assert graph.blocks is not None
-    count = len(graph.blocks.targets)
+    blocks = _blocks(graph)
+    count = len(blocks.targets)
     if torch.compiler.is_compiling() and count != 1:
         # Code would be compiled anew for every set of lengths.
         return False
@@ -63,7 +63,7 @@ def is_faster(graph: Graph, query: Tensor) -> bool:
     # Of 16 bits its products are slower than sums over edges.
     if query.dtype not in (torch.float32, torch.float64):
         return False
-    calls = len(_arranged(graph.blocks, query.device).groups) if count > 1 else 1
+    calls = len(_arranged(blocks, query.device).groups) if count > 1 else 1
     least = LEAST_EQUAL if calls == 1 else LEAST_UNEQUAL
     small = min(graph.num_src, graph.num_dst) < least * count
     return not small and graph.num_edges * query.size(1) * query.size(2) >= LEAST_WORK * calls
@@ -97,6 +97,13 @@ def dot(
     if training and not compiling and is_plain(inputs):
         return _Attend.apply(graph, scale, *inputs), None
     return _attend(graph, scale, *inputs), None
+
+
+def _blocks(graph: Graph) -> Blocks:
+    """Of a graph that `why_not` lets pass."""
+    assert isinstance(graph, IntervalGraph)
+    assert graph.blocks is not None
+    return graph.blocks
 
 
 def _define(graph: Graph, scale: float, *inputs: Tensor) -> Tensor:
@@ -133,23 +140,27 @@ class _Attend(torch.autograd.Function):
         if torch.is_grad_enabled() or is_batched(grad):
             run = functools.partial(_define, ctx.graph, ctx.scale)
             return None, None, *gradients(run, inputs, (grad,))
-        wanted = [leaf for leaf in leaves if leaf.requires_grad]
-        # The caller may keep the graph and come again.
-        found = iter(torch.autograd.grad(out, wanted, grad, retain_graph=True))
+        found = iter(_gradients(out, [leaf for leaf in leaves if leaf.requires_grad], grad))
         return None, None, *(next(found) if leaf.requires_grad else None for leaf in leaves)
+
+
+def _gradients(out: Tensor, leaves: list[Tensor], grad: Tensor) -> Sequence[Tensor]:
+    if not out.requires_grad:
+        # No target has a source.
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    # Kept: the caller may keep what was saved, and come again.
+    return torch.autograd.grad(out, leaves, grad, retain_graph=True)
 
 
 def _attend(graph: Graph, scale: float, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The output [num_dst, H, Cv]."""
-    assert isinstance(graph, IntervalGraph)
-    blocks = graph.blocks
-    assert blocks is not None
+    blocks = _blocks(graph)
     if scale <= 0:
         # torch scales what it has masked: -inf times this would be no mask.
         query, scale = query * scale, 1.0
     with _no_autocast(query.device.type):
-        if len(blocks.targets) == 1:
-            group = Group(1, blocks.sources[0], blocks.targets[0])
+        if len(blocks.targets) <= 1:
+            group = Group(1, graph.num_src, graph.num_dst)
             return _attend_equal(group, blocks.causal, scale, query, key, value)
         return _attend_blocks(blocks, scale, query, key, value)
 
@@ -190,7 +201,7 @@ def _attend_equal(
     group: Group, causal: bool, scale: float, query: Tensor, key: Tensor, value: Tensor
 ) -> Tensor:
     """The output of one group, whose rows stand one after the other."""
-    if group.sources == 0 or query.numel() == 0:
+    if group.sources * query.size(0) * query.size(1) == 0:
         return query.new_zeros((query.size(0), *value.shape[1:]))
     q = query.unflatten(0, (group.blocks, group.targets)).transpose(1, 2)
     k, v = (x.unflatten(0, (group.blocks, group.sources)).transpose(1, 2) for x in (key, value))

@@ -308,7 +308,8 @@ def test_compiled_in_one_piece(operator):
         (
             {"backend": "cuda"},
             InputError,
-            "backend is 'cuda'; expected one of 'auto', 'reference', 'blockwise', 'cpu', 'triton'",
+            "backend is 'cuda'; expected one of 'auto', 'reference', 'blockwise', 'cpu', 'triton', "
+            "'dense'",
         ),
     ],
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
