@@ -7,7 +7,7 @@ from torch import Tensor
 from gat.errors import InputError
 from gat.nn.batched import split_batch
 from gat.nn.edge_attention import EdgeAttention
-from gat.nn.edge_bias import edge_bias
+from gat.nn.edge_bias import edge_bias, edge_factor
 from gat.nn.normalizers import Normalizer
 from gat.nn.scores import Score
 
@@ -47,6 +47,7 @@ class Attend(EdgeAttention):
         *,
         mask: Tensor | None = None,
         score_bias: Tensor | None = None,
+        weight_factor: Tensor | None = None,
         previous: Tensor | None = None,
         return_attention_weights: bool | None = None,
     ) -> Any:
@@ -55,7 +56,9 @@ class Attend(EdgeAttention):
         query [num_dst, H, C], key [num_src, H, C], value [num_src, H, Cv], or all with a batch on
         one graph before, [B, nodes, H, .]. edge_index as `gat.graph.read_edges` takes it, or a
         `gat.Graph`, say of `gat.topology`. mask bool [E] or [E, H], False for edges that are not
-        attended over, and score_bias [E] or [E, H], added to the scores, in the caller's order.
+        attended over, and score_bias [E] or [E, H], added to the scores, in the caller's order;
+        so is weight_factor [E] or [E, H], by which the weights are multiplied once they are
+        normalised (`gat.nn.LocalAttention`).
         previous: the weights of the step before, where the normaliser goes on from them
         (`Normalizer.following`).
 
@@ -67,10 +70,11 @@ class Attend(EdgeAttention):
         query, key, value = (_as_heads(one) for one in (query, key, value))
         graph = self._graph(edge_index, key.flatten(1), query.flatten(1))
         bias = edge_bias(graph, mask, score_bias, self.heads, query.dtype, batch)
+        factor = edge_factor(graph, weight_factor, self.heads, query.dtype, batch)
         form = self._form(graph, query, key, None)
         asked = bool(return_attention_weights)
         out, weights = self._attend(
-            graph, edge_index, form, value, bias, batch, asked, previous=previous
+            graph, edge_index, form, value, bias, batch, asked, previous=previous, factor=factor
         )
         out = split_batch(out, batch)
         if not asked:

@@ -14,6 +14,7 @@ from gat.nn.forms import Edgewise, Form
 from gat.nn.normalizers import NORMALIZERS, Normalizer
 from gat.nn.pyg import DropIn
 from gat.nn.scores import SCORES, Score
+from gat.nn.weight_factor import FactoredNormalizer
 from gat.ops.dropout import check_probability
 
 __all__ = ["EdgeAttention", "check_sizes"]
@@ -79,14 +80,18 @@ class EdgeAttention(DropIn):
         *,
         in_value: EdgeFeatures | None = None,
         previous: Tensor | None = None,
+        factor: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The sums [num_dst, H, Cv], and the weights [E, H] after dropout if ``asked``; of a batch
-        B * H heads. in_value: features of edges that are summed with the values."""
+        B * H heads. in_value: features of edges that are summed with the values. factor: on the
+        weights."""
         if bias is not None:
             form = Edgewise(form.scores(graph) + bias)
         normalizer: Any = self.normalizer
         if previous is not None:
             normalizer = normalizer.following(previous)
+        if factor is not None:
+            normalizer = FactoredNormalizer(normalizer, factor)
         if self._changes:
             call = {"edge_index": edge_index, "batch": batch}
             normalizer = ChangedNormalizer(normalizer, self._changed, value, bias, **call)

@@ -1,4 +1,5 @@
-"""Masks and biases on the scores, as a caller gives them: one row per edge passed."""
+"""Masks and biases on the scores, and factors on the weights, as a caller gives them: one row per
+edge passed."""
 
 import torch
 from torch import Tensor
@@ -7,7 +8,7 @@ from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph
 from gat.nn.batched import repeat_heads
 
-__all__ = ["edge_bias"]
+__all__ = ["edge_bias", "edge_factor"]
 
 
 def edge_bias(
@@ -39,11 +40,30 @@ def edge_bias(
         total = total.masked_fill(left_out, -torch.inf)
     if total is None:
         return None
-    listed = total
+    return _listed(graph, total, 0.0, batch)
+
+
+def edge_factor(
+    graph: Graph, factor: Tensor | None, heads: int, dtype: torch.dtype, batch: int | None
+) -> Tensor | None:
+    """What the weights are multiplied by, [E, 1] or [E, H] in listed order; None if by nothing.
+
+    factor: floating, [E] or [E, H] in the caller's order; a loop that was added has 1.
+    """
+    if factor is None:
+        return None
+    if not isinstance(factor, Tensor) or not factor.is_floating_point():
+        raise ArgumentTypeError(f"weight_factor is {_kind(factor)}; expected a floating tensor")
+    rows = _rows(graph, "weight_factor", factor, heads).to(dtype)
+    return _listed(graph, rows, 1.0, batch)
+
+
+def _listed(graph: Graph, rows: Tensor, added: float, batch: int | None) -> Tensor:
+    """Rows in the caller's order as listed, ``added`` for a loop that was added."""
     if graph.origin is not None:
-        # A loop that was added has no origin, -1: the row of zeros at the end.
-        listed = torch.cat([total, total.new_zeros((1, total.size(1)))])[graph.origin]
-    return listed if listed.size(1) == 1 else repeat_heads(listed, batch)
+        # Such a loop has no origin, -1: the row at the end.
+        rows = torch.cat([rows, rows.new_full((1, rows.size(1)), added)])[graph.origin]
+    return rows if rows.size(1) == 1 else repeat_heads(rows, batch)
 
 
 def _rows(graph: Graph, name: str, given: Tensor, heads: int) -> Tensor:
