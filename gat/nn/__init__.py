@@ -22,6 +22,7 @@ from gat.nn.losses import (
     attention_sparsity,
     edge_agreement,
 )
+from gat.nn.monotonic import Monotonic
 from gat.nn.multihead import MultiHeadAttention
 from gat.nn.positions import (
     flip_signs,
@@ -64,6 +65,7 @@ __all__ = [
     "IndRNN",
     "LastReadout",
     "MeanReadout",
+    "Monotonic",
     "MultiHeadAttention",
     "RGATConv",
     "Relations",

@@ -30,6 +30,7 @@ __all__ = [
     "Softmax",
     "Sparsemax",
     "Tanh",
+    "Threshold",
     "TopK",
     "Uniform",
 ]
@@ -191,6 +192,28 @@ class TopK(Softmax):
         scores = form.scores(graph)
         kept = largest_scores(graph, scores.detach(), self.k)
         return super()._settle(Edgewise(scores.masked_fill(~kept, -torch.inf)), graph)
+
+
+@NORMALIZERS.add("threshold")
+class Threshold(Softmax):
+    """Hard attention: softmax, in which weights below ``cut`` become exactly 0 and the others are
+    rescaled to sum to 1; they alone have gradients. The largest stays, be it below the cut; of
+    equals the one that is listed first. With `temperature`, the cut is on the weights it gives."""
+
+    def __init__(self, cut: float = 0.05, temperature: float = 1.0) -> None:
+        super().__init__(temperature)
+        if not 0 <= cut < 1:
+            raise InputError(f"cut is {cut}; expected a weight of 0 or more, below 1")
+        self.cut = cut
+
+    def extra_repr(self) -> str:
+        return f"cut={self.cut}, {super().extra_repr()}"
+
+    def _settle(self, form: Form, graph: Graph) -> Form:
+        scores = super()._settle(form, graph).scores(graph)
+        fixed = scores.detach()
+        kept = (segment_softmax(graph, fixed) >= self.cut) | largest_scores(graph, fixed, 1)
+        return Edgewise(scores.masked_fill(~kept, -torch.inf))
 
 
 @NORMALIZERS.add("gumbel")

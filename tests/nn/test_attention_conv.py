@@ -17,8 +17,10 @@ from gat.nn.scores import SCORES
 from tests.graphs import GRAPHS
 from tests.nn.twins import EDGE_DIM, features
 
-PAIRS = list(itertools.product(SCORES.names(), NORMALIZERS.names()))
-SUM_TO_ONE = set(NORMALIZERS.names()) - {"sigmoid", "tanh"}
+# Monotonic attention is for sentences, not for any graph: tests/nn/test_monotonic.py.
+ANYWHERE = [name for name in NORMALIZERS.names() if name != "monotonic"]
+PAIRS = list(itertools.product(SCORES.names(), ANYWHERE))
+SUM_TO_ONE = set(ANYWHERE) - {"sigmoid", "tanh"}
 WITH_HIDDEN = ["gatv2", "mlp", "normed_mlp"]
 
 
@@ -247,7 +249,7 @@ def test_queries_keys_and_values_that_come_projected():
         layer_of(6, 5, 2, residual=True).attend(key, key, value, edge_index)
 
 
-@pytest.mark.parametrize("normalizer", [n for n in NORMALIZERS.names() if n != "gumbel"])
+@pytest.mark.parametrize("normalizer", [n for n in ANYWHERE if n != "gumbel"])
 @pytest.mark.parametrize("score", SCORES.names())
 def test_a_batch_is_separate_calls(score, normalizer):
     edge_index, x, edge_attr, _ = features("sixty_three_edges")

@@ -16,6 +16,7 @@ from gat.nn.normalizers import (
     Sigmoid,
     Softmax,
     Tanh,
+    Threshold,
     TopK,
     Uniform,
 )
@@ -30,11 +31,17 @@ DEFINITIONS = {
     "entmax15": lambda s: entmax.entmax15(s, dim=0),
     "entmax": lambda s: entmax.entmax_bisect(s, alpha=1.5, dim=0, n_iter=100),
     "topk": lambda s: s.masked_fill(s < s.topk(min(8, len(s))).values[-1], -torch.inf).softmax(0),
+    "threshold": lambda s: kept(s.softmax(0), 0.05),
     "gumbel": lambda s: s.softmax(0),
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "uniform": lambda s: torch.full_like(s, 1 / len(s)),
 }
+
+
+def kept(weights, cut):
+    weights = weights * (weights >= min(cut, weights.max()))
+    return weights / weights.sum()
 
 
 def made(name_or_object, heads=HEADS):
@@ -53,7 +60,8 @@ def by_target(on, scores, definition):
 
 
 def test_every_normalizer_has_its_definition_here():
-    assert sorted(DEFINITIONS) == NORMALIZERS.names()
+    # Its weights depend on the sentences of a graph: tests/nn/test_monotonic.py.
+    assert sorted([*DEFINITIONS, "monotonic"]) == NORMALIZERS.names()
 
 
 @pytest.mark.parametrize("on", ["hub", "random", "isolated_nodes", "loops_and_duplicates"])
@@ -137,6 +145,38 @@ def test_topk_keeps_so_many_and_the_first_of_equals():
     assert level[2:].eq(0).all()
 
 
+def test_threshold_leaves_no_weight_below_its_cut():
+    on = graph("hub")
+    scores = (2 * torch.randn(97, HEADS)).double().requires_grad_()
+    weights = made(Threshold(0.02))(on, scores)
+    soft = scores.softmax(0)
+    assert torch.equal(weights == 0, soft < 0.02)
+    assert (weights[weights > 0] >= 0.02).all()
+    assert 1 < (weights[:, 0] > 0).sum() < 97
+    torch.testing.assert_close(weights.sum(0), torch.ones(2).double())
+    weights[:, 0].square().sum().backward()
+    assert torch.equal(scores.grad != 0, torch.stack([weights[:, 0] > 0, torch.zeros(97)], 1) > 0)
+    cold = made(Threshold(0.02, temperature=0.5))(on, scores)
+    torch.testing.assert_close(cold, made(Threshold(0.02))(on, 2 * scores))
+
+
+def test_threshold_keeps_the_largest_where_none_reaches_the_cut():
+    on = graph("hub")
+    scores = torch.zeros(97, HEADS).double()
+    scores[5, 1] = 1
+    weights = made(Threshold(0.5))(on, scores)
+    assert weights.nonzero().tolist() == [[0, 0], [5, 1]]
+    assert made(Threshold(0.0))(on, scores).gt(0).all()
+
+
+def test_threshold_has_the_gradients_of_its_weights():
+    on = graph("random")
+    scores = torch.randn(on.num_edges, HEADS).double().requires_grad_()
+    normalizer = made(Threshold(0.1))
+    assert (normalizer(on, scores) == 0).any()
+    assert torch.autograd.gradcheck(lambda scores: normalizer(on, scores), scores, fast_mode=True)
+
+
 def test_a_learned_alpha_starts_where_it_was_told_and_moves():
     on, normalizer = graph("random"), made(Entmax(1.25), heads=3)
     torch.testing.assert_close(normalizer.alpha(), torch.full((3,), 1.25).double())
@@ -210,6 +250,8 @@ def test_uniform_and_sigmoid_leave_masked_edges_out():
         (lambda: Entmax(0.5, learned=False), "alpha is 0.5; expected a number above 1"),
         (lambda: TopK(0), "k is 0; expected 1 or more edges per target"),
         (lambda: TopK(2.5), "k is 2.5; expected 1 or more edges per target"),
+        (lambda: Threshold(1.0), "cut is 1.0; expected a weight of 0 or more, below 1"),
+        (lambda: Threshold(-0.1), "cut is -0.1; expected a weight of 0 or more, below 1"),
         (lambda: Softmax(float("inf")), "temperature is inf; expected a number above 0"),
         (lambda: Gumbel(rate=float("nan")), "rate is nan; expected 0 or more"),
         (lambda: Gumbel(rate=-1), "rate is -1; expected 0 or more"),
