@@ -8,6 +8,7 @@ All compute by `gat.ops`.
 from gat.nn import normalizers, scores
 from gat.nn.accelerate import accelerate, restore
 from gat.nn.agnn_conv import AGNNConv
+from gat.nn.alignment import BahdanauAttention, LuongAttention
 from gat.nn.attend import Attend
 from gat.nn.attention_conv import AttentionConv
 from gat.nn.features import drop_features
@@ -16,6 +17,7 @@ from gat.nn.gatv2_conv import GATv2Conv
 from gat.nn.han_conv import HANConv
 from gat.nn.hetero_conv import HeteroConv
 from gat.nn.images import AttentionPool2d, ConvBlock, ResBlock, SelfAttention
+from gat.nn.local_attention import LocalAttention
 from gat.nn.losses import (
     attention_agreement,
     attention_entropy,
@@ -53,6 +55,7 @@ __all__ = [
     "AttentionConv",
     "AttentionPool2d",
     "AttentionPooling",
+    "BahdanauAttention",
     "ConvBlock",
     "DecoderBlock",
     "EncoderBlock",
@@ -64,6 +67,8 @@ __all__ = [
     "HierarchicalAttention",
     "IndRNN",
     "LastReadout",
+    "LocalAttention",
+    "LuongAttention",
     "MeanReadout",
     "Monotonic",
     "MultiHeadAttention",
