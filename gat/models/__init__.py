@@ -17,3 +17,6 @@ __all__ = [
     "greedy",
     "sequence_accuracy",
 ]
+from gat.models.seq2seq import Seq2Seq
+
+__all__ = ["GAT", "Seq2Seq"]
