@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gat.errors import InputError
 from gat.graph import Blocks, Graph, IntervalGraph
-from gat.graph.intervals import consecutive, pointer
+from gat.graph.intervals import consecutive, pointer, ranges
 
 __all__ = ["bipartite", "causal", "complete", "grid", "hierarchy", "window"]
 
@@ -125,7 +125,7 @@ def _grid(heights: Counts, widths: Counts, radius: int) -> Graph:
     pixel = torch.arange(image.numel()) - start
     top, rows = _reach(pixel // wide, height[image], radius)
     left, columns = _reach(pixel % wide, wide, radius)
-    row = consecutive(pointer(rows), top, int(rows.sum()))
+    row = ranges(top, rows)
     of = torch.arange(image.numel()).repeat_interleave(rows)
     reached, rowptr = pointer(columns[of]), pointer(rows * columns)
     col = consecutive(reached, start[of] + row * wide[of] + left[of], int(rowptr[-1]))

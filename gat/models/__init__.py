@@ -4,6 +4,7 @@ from gat.models.attention_net import AttentionNet
 from gat.models.decoding import beam, greedy, sequence_accuracy
 from gat.models.document_classifier import DocumentClassifier
 from gat.models.gat import GAT
+from gat.models.seq2seq import Seq2Seq
 from gat.models.sequence_classifier import SequenceClassifier
 from gat.models.transformer import Transformer
 
@@ -11,12 +12,10 @@ __all__ = [
     "GAT",
     "AttentionNet",
     "DocumentClassifier",
+    "Seq2Seq",
     "SequenceClassifier",
     "Transformer",
     "beam",
     "greedy",
     "sequence_accuracy",
 ]
-from gat.models.seq2seq import Seq2Seq
-
-__all__ = ["GAT", "Seq2Seq"]

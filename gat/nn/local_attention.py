@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gat.graph.intervals import consecutive
+from gat.graph.intervals import ranges
 from gat.nn.alignment import LuongAttention
 from gat.nn.edge_attention import check_sizes
 from gat.nn.normalizers import Normalizer
@@ -53,7 +53,7 @@ class LocalAttention(LuongAttention):
         if self.lin_place is not None and self.place is not None:
             likely = self.place(torch.tanh(self.lin_place(query))).squeeze(1)
             return sizes * torch.sigmoid(likely)
-        _, number = consecutive(torch.full_like(counts, first), counts)
+        number = ranges(torch.full_like(counts, first), counts)
         return torch.minimum(number, sizes - 1).to(query.dtype)
 
     def _within(

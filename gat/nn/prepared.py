@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gat.errors import InputError
 from gat.graph import Graph
-from gat.graph.intervals import consecutive
+from gat.graph.intervals import ranges
 from gat.topology import bipartite
 
 __all__ = ["Prepared", "Steps", "rows_of"]
@@ -57,7 +57,7 @@ class Prepared:
     @cached_property
     def places(self) -> Tensor:
         """Where in its sentence each output stands, int64 [sum(lengths)]."""
-        return consecutive(torch.zeros_like(self.sizes), self.sizes)[1]
+        return ranges(torch.zeros_like(self.sizes), self.sizes)
 
     @cached_property
     def sizes(self) -> Tensor:
@@ -70,4 +70,4 @@ def rows_of(lengths: Sequence[int], sentences: Tensor) -> Tensor:
     other: int64."""
     counts = torch.tensor(lengths, dtype=torch.int64)
     first, chosen = counts.cumsum(0) - counts, sentences.cpu()
-    return consecutive(first[chosen], counts[chosen])[1]
+    return ranges(first[chosen], counts[chosen])
