@@ -40,7 +40,8 @@ class Transformer(nn.Module):
     sinusoids of the tokens' places added, and entries of the sum dropped (section 5.4).
 
     The layers heard by `gat.record_attention` are ``encoder.layers.k.self_attn.attention``,
-    ``decoder.layers.k.self_attn.attention`` and ``decoder.layers.k.cross.attention``.
+    ``decoder.layers.k.self_attn.attention`` and ``decoder.layers.k.cross.attention``: for the
+    alignment of a translation that was written, record a pass of ``forward`` over it.
     """
 
     def __init__(
