@@ -150,7 +150,7 @@ class ExamplesConfig(RunConfig):
 
     data: ExampleDataConfig
     model: ExamplesModel
-    optimizer: OptimizerConfig = ExamplesOptimizerConfig()
+    optimizer: ExamplesOptimizerConfig = ExamplesOptimizerConfig()
     stopping: StoppingConfig = StoppingConfig(name="best-val-accuracy", patience=0)
     epochs: Count = 20
     # Examples in a step, and in a batch of evaluation.

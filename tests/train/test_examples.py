@@ -1,6 +1,7 @@
 """Training on examples: sentences, sequences, images and documents, by the trainer of graphs."""
 
 import json
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,21 +17,18 @@ from gat.train.kinds import config_for, nodes_only, read_config
 LETTERS = Vocabulary("abcde")
 
 
-def sentences(count: int, seed: int) -> Examples:
-    """To be copied without their last letter: unequal lengths, one letter among them."""
-    draw = torch.Generator().manual_seed(seed)
-    sources, targets = [], []
-    for _ in range(count):
-        length = int(torch.randint(1, 5, (), generator=draw))
-        letters = torch.randint(3, 8, (length,), generator=draw)
-        end = torch.tensor([1])
-        sources.append(torch.cat([letters, end]))
-        targets.append(torch.cat([letters[:-1], end]))
+def sentences(number: int) -> Examples:
+    """To be copied without their last letter: unequal lengths, of one letter too; all differ."""
+    pool = [letters for length in (1, 2, 3) for letters in product(range(3, 8), repeat=length)]
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(0)).tolist()
+    chosen = [pool[place] for place in order[12 * number : 12 * number + 12]]
+    sources = [torch.tensor([*letters, 1]) for letters in chosen]
+    targets = [torch.tensor([*letters[:-1], 1]) for letters in chosen]
     return Examples(Ragged.of(sources), Ragged.of(targets))
 
 
 def translation() -> ExampleTask:
-    parts = {part: sentences(12, seed) for seed, part in enumerate(("train", "val", "test"))}
+    parts = {part: sentences(number) for number, part in enumerate(("train", "val", "test"))}
     return ExampleTask(
         "copy",
         "translation",
@@ -45,7 +43,7 @@ def sequences(steps: bool) -> ExampleTask:
     def part(seed: int) -> Examples:
         draw = torch.Generator().manual_seed(seed)
         y = torch.randint(0, 2, (10,), generator=draw)
-        tokens = torch.randint(3, 5, (10, 4), generator=draw)
+        tokens = torch.randint(3, 8, (10, 6), generator=draw)
         tokens[:, 0] = 3 + y
         inputs = tokens if not steps else torch.nn.functional.one_hot(tokens, 8).float()
         return Examples(inputs, y)
