@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from gat.errors import InputError
+from gat.models.jumping import JUMPS, make_jump
 from gat.models.parts import (
     ACTIVATIONS,
-    JUMPS,
     NORMS,
     RESIDUALS,
     Activation,
@@ -18,7 +18,6 @@ from gat.models.parts import (
     check_counts,
     edge_encoders,
     heads_by_layer,
-    make_jump,
     reset_children,
 )
 from gat.models.stages import Stage, edge_rows, layer_graphs
@@ -47,7 +46,10 @@ class GAT(nn.Module):
     on the network's input, where it differs from feature_dropout.
     residual: "linear" (a learned projection), "identity" (as it is where widths match, else
     projected) or "none". norm: "batch", "layer" or "none". jumping_knowledge: "cat", "max", "lstm"
-    (Xu et al. 2018) or "none". linear_input: project and activate the features first.
+    (Xu et al. 2018; PyG's), another cell of `gat.nn.recurrent` in the place of the LSTM, "rnn",
+    "gru", "janet", "indrnn", "attentive-rnn" or "attentive-lstm", or "attention" over the layers
+    (see `gat.models.jumping.AttentiveJump`), or "none". linear_input: project and activate the
+    features first.
     symmetric_norm: see `gat.nn.gat_layers.AttentionMixin`. edge_dim: features per edge, if any.
     share_weights: sources and targets have one projection ("gatv2" only; in "gat" they always do).
 

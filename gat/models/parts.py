@@ -6,14 +6,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import JumpingKnowledge
 
 from gat.errors import InputError
 from gat.nn.features import Linear, target_rows
 
 __all__ = [
     "ACTIVATIONS",
-    "JUMPS",
     "NORMS",
     "RESIDUALS",
     "Activation",
@@ -22,7 +20,6 @@ __all__ = [
     "check_counts",
     "edge_encoders",
     "heads_by_layer",
-    "make_jump",
     "reset_children",
 ]
 
@@ -37,7 +34,6 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm1d,
     "layer": nn.LayerNorm,
 }
-JUMPS = ("none", "cat", "max", "lstm")
 RESIDUALS = ("none", "linear", "identity")
 
 
@@ -125,24 +121,6 @@ def heads_by_layer(heads: int | Sequence[int], count: int) -> list[int]:
             f"heads is {heads!r}; expected a number >= 1, or {count} of them, one per hidden layer"
         )
     return spread
-
-
-def make_jump(mode: str, widths: list[int]) -> tuple[nn.Module | None, int]:
-    """The jumping-knowledge layer, if any, and the width it leaves to the output layer.
-
-    widths: of what enters the hidden layers, then of what each gives.
-    """
-    check_choice("jumping_knowledge", mode, JUMPS)
-    if mode == "none":
-        return None, widths[-1]
-    hidden = widths[1:]
-    if mode != "cat" and len(set(hidden)) > 1:
-        raise InputError(
-            f"jumping_knowledge={mode!r} needs hidden layers of one width, these have {hidden}; "
-            f"use 'cat' or the same number of heads in every layer"
-        )
-    layer = JumpingKnowledge(mode, hidden[0], len(hidden))
-    return layer, sum(hidden) if mode == "cat" else hidden[0]
 
 
 def _skip(kind: str, width_in: int, width_out: int) -> nn.Module | None:

@@ -130,7 +130,19 @@ class ModelConfig(Section):
     residual: Literal["none", "linear", "identity"] = "none"
     # A learned projection is added to the attention layer that gives the classes.
     residual_output: bool = False
-    jumping_knowledge: Literal["none", "cat", "max", "lstm"] = "none"
+    jumping_knowledge: Literal[
+        "none",
+        "cat",
+        "max",
+        "lstm",
+        "rnn",
+        "gru",
+        "janet",
+        "indrnn",
+        "attentive-rnn",
+        "attentive-lstm",
+        "attention",
+    ] = "none"
     linear_input: bool = False
     linear_output: bool = False
     # Weight messages by the square roots of both degrees.

@@ -21,6 +21,18 @@ __all__ = ["Room", "Tape", "follow_step", "what_stays"]
 
 FLOAT, INT, SHORT = 4, 8, 4
 PASSING = "gradients and temporaries"
+# Of jumping knowledge by a cell: what autograd keeps of a step, and what waits for a while of its
+# gradients, in multiples of its state. An LSTM's four gates, the cell before, its tanh, what goes
+# in and out; the gradients of its gates twice, step by step and joined, for their product.
+KEPT_BY_CELL = {
+    "lstm": (8, 8),
+    "rnn": (3, 2),
+    "gru": (8, 4),
+    "janet": (5, 3),
+    "indrnn": (3, 2),
+    "attentive-rnn": (3, 2),
+    "attentive-lstm": (7, 5),
+}
 
 
 @dataclass(frozen=True)
@@ -213,8 +225,8 @@ class _Step:
     def _hidden_layer(self, part: str, level: Level, number: int, width: int, heads: int) -> int:
         options, out = self.model, self.widths[number]
         # Gradients that wait while the attention's backward runs: of the skip, of the jump.
-        waiting = sum(self.widths) if options.jumping_knowledge in ("cat", "lstm") else 0
-        waiting += len(self.widths) * out if options.jumping_knowledge == "max" else 0
+        waiting = len(self.widths) * out if options.jumping_knowledge == "max" else 0
+        waiting += sum(self.widths) if options.jumping_knowledge not in ("none", "max") else 0
         linear = options.residual == "linear" or (options.residual == "identity" and width != out)
         first = number == 0 and not options.linear_input
         waiting += width if linear and not first else 0
@@ -294,13 +306,19 @@ class _Step:
         if kind == "max":
             tape.keep("jump", level, dst=INT * widths[0])
             tape.moment(level, dst=all_states + FLOAT * widths[0] + self.outputs)
+        elif kind == "attention":
+            # The states and their projections, the query for every node; and gradients of all.
+            tape.keep("jump", level, dst=2 * all_states + 2 * FLOAT * widths[0])
+            tape.moment(level, dst=2 * all_states + 2 * FLOAT * widths[0])
         else:
-            # Two directions of a cell of half the states' width, a step for each state. Of a step
-            # autograd keeps four gates, the cell before, its tanh, what goes in and out; the
-            # gradients of the gates wait twice, step by step and joined, for their product.
+            # Two directions of a cell of half the states' width, a step for each state.
             steps = FLOAT * 2 * len(widths) * (sum(widths) // 2)
-            tape.keep("jump", level, dst=all_states + 8 * steps)
-            tape.moment(level, dst=8 * steps)
+            kept, moment = KEPT_BY_CELL[kind]
+            # Each step of an attentive one keeps the states so far.
+            so_far = (len(widths) + 1) / 2 if kind.startswith("attentive") else 0
+            copies = 1 if kind == "lstm" else 3
+            tape.keep("jump", level, dst=copies * all_states + (kept + so_far) * steps)
+            tape.moment(level, dst=moment * steps)
         return widths[0]
 
     def _loss(self, level: Level) -> None:

@@ -222,6 +222,7 @@ def test_a_whole_network_may_be_saved_as_well(tmp_path):
         ({"norm": "batch"}, "its norm makes other numbers of the zeros of a head that is off"),
         ({"norm": "layer"}, "its norm makes other numbers of the zeros of a head that is off"),
         ({"jumping_knowledge": "max"}, "jumping_knowledge='max' needs hidden layers of one width"),
+        ({"jumping_knowledge": "attention"}, "'attention' needs hidden layers of one width"),
     ],
 )
 def test_networks_that_would_compute_something_else_are_refused(options, why):

@@ -25,6 +25,8 @@ OPTIONS = [
     {"jumping_knowledge": "cat", "heads": [3, 2, 1]},
     {"jumping_knowledge": "max", "residual": "identity"},
     {"jumping_knowledge": "lstm", "linear_input": True},
+    {"jumping_knowledge": "janet"},
+    {"jumping_knowledge": "attention"},
     {"add_self_loops": False, "bias": False, "output_bias": True, "output_heads": 2},
     {"target_score": False, "norm": "batch"},
     {"edge_dim": EDGE_DIM},

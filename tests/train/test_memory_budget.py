@@ -56,6 +56,11 @@ SHAPES = {
         {"model.num_layers": 3, "model.jumping_knowledge": "cat", "model.norm": "layer"},
         {},
     ),
+    "jumping-knowledge-by-janet": ({"model.jumping_knowledge": "janet", "model.num_layers": 3}, {}),
+    "jumping-knowledge-by-attention": (
+        {"model.jumping_knowledge": "attention", "model.num_layers": 4},
+        {},
+    ),
     "sparse-wide-features": ({}, {"features": 400, "density": 0.05}),
 }
 
@@ -156,6 +161,8 @@ def test_a_prediction_is_the_sum_of_its_parts():
         {"model.norm": "layer"},
         {"model.attention": "gatv2"},
         {"model.jumping_knowledge": "cat"},
+        {"model.jumping_knowledge": "attention"},
+        {"model.jumping_knowledge": "attentive-lstm"},
         {"data.normalize_features": "row"},
         {"data.undirected": True},
     ],

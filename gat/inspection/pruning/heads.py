@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import nn
-from torch_geometric.nn import JumpingKnowledge
 
 from gat.errors import InputError
 from gat.inspection.compiled import COMPILED
@@ -50,7 +49,7 @@ def prune_heads(
 
     Raises InputError for a layer or model for which the results could not be the same: what follows
     a layer that joins its heads is unknown; a GAT with a residual, with a norm, or with
-    jumping_knowledge "max" or "lstm"; TransformerConv with ``beta`` and joined heads; SuperGATConv
+    jumping_knowledge other than "cat"; TransformerConv with ``beta`` and joined heads; SuperGATConv
     that averages heads.
     """
     if any(CHANGED in vars(module) for module in model.modules()):
@@ -112,8 +111,8 @@ def _places_in_gat(model: GAT, path: str) -> list[Place]:
         why = "a residual fills the channels of a head that is off"
     elif not isinstance(hidden[index].norm, nn.Identity):
         why = "its norm makes other numbers of the zeros of a head that is off"
-    elif isinstance(model.jump, JumpingKnowledge) and model.jump.mode != "cat":
-        why = f"jumping_knowledge={model.jump.mode!r} needs hidden layers of one width"
+    elif (mode := getattr(model.jump, "mode", "cat")) != "cat":
+        why = f"jumping_knowledge={mode!r} needs hidden layers of one width"
     if why:
         raise InputError(
             f"heads of {path} cannot be removed without changing what this GAT computes: {why}. "
