@@ -50,12 +50,13 @@ def pairs_of(record: AttentionRecord) -> Pairs:
     looped = record.loops.detach().any(1).nonzero().squeeze(1)
     source, target = (torch.cat([end, looped]) for end in (record.source, record.target))
     weights = torch.cat([record.weights.detach(), record.loops.detach()[looped]]).double()
-    key, place = (target * record.num_src + source).unique(return_inverse=True)
-    sums = weights.new_zeros(key.numel(), record.num_heads).index_add(0, place, weights)
-    width = max(record.num_src, 1)
-    target = key // width
+    key = target * record.num_src + source
+    if not bool((key[1:] > key[:-1]).all()):
+        key, place = key.unique(return_inverse=True)
+        weights = weights.new_zeros(key.numel(), record.num_heads).index_add(0, place, weights)
+        target, source = key // record.num_src, key % record.num_src
     first = torch.searchsorted(target, torch.arange(record.num_dst + 1))
-    return Pairs(key % width, target, sums, first, record.num_src)
+    return Pairs(source, target, weights, first, record.num_src)
 
 
 def check_finite(record: AttentionRecord) -> None:

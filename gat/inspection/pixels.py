@@ -12,7 +12,7 @@ from torch import Tensor
 from gat.errors import IndexRangeError, InputError
 from gat.inspection.record import AttentionRecord
 
-__all__ = ["Pixel", "Pixels", "pixels_of"]
+__all__ = ["Pixel", "Pixels", "chosen", "pixels_of"]
 
 # Row and column.
 Pixel = tuple[int, int]

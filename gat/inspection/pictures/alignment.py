@@ -78,10 +78,11 @@ def _label(ax: Any, names: list[list[str]], cell: float, upright: bool) -> None:
     every = _every(cell)
     for axis, words in zip((ax.xaxis, ax.yaxis), names, strict=True):
         axis.set_ticks(range(0, len(words), every), words[::every], size=SIZE, parse_math=False)
-        axis.set_ticks(np.arange(1, len(words)) - 0.5, minor=True)
+        # Lines between the cells, where there is room for them.
+        axis.set_ticks(np.arange(1, len(words) * (every == 1)) - 0.5, minor=True)
     ax.tick_params(length=0, which="both")
     ax.xaxis.set_tick_params(rotation=0 if upright else 90)
-    ax.grid(which="minor", color="white", linewidth=0.6 if every == 1 else 0)
+    ax.grid(which="minor", color="white", linewidth=0.6)
     ax.spines[:].set_visible(True)
     ax.spines[:].set(linewidth=0.5)
 
