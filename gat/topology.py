@@ -30,7 +30,7 @@ Counts = tuple[int, ...]
 
 # Edges and nodes of all graphs that are remembered, and as what a graph counts besides; the one
 # made last is kept whatever its size.
-REMEMBERED = 1 << 24
+REMEMBERED = 1 << 22
 EACH = 1 << 10
 
 

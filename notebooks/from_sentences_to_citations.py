@@ -22,8 +22,8 @@
 # record = attention[layer]
 # ```
 #
-# First a translation of dates is trained, then what it looks at is drawn; then the same is done with
-# the papers of Cora. Needs matplotlib, and Cora is fetched at first use.
+# First a translation of dates is trained, then what it looks at is drawn; then the same is done
+# with the papers of Cora. Needs matplotlib, and Cora is fetched at first use.
 
 # %%
 import matplotlib.pyplot as plt
@@ -37,8 +37,8 @@ from gat.nn import Attend
 # %% [markdown]
 # ## A sentence pair is a graph
 #
-# Three words are written while five are read: fifteen edges. With queries and keys at hand, `Attend`
-# is attention over them; nothing in it knows that these are words.
+# Three words are written while five are read: fifteen edges. With queries and keys at hand,
+# `Attend` is attention over them; nothing in it knows that these are words.
 
 # %%
 pair = topology.bipartite(5, 3)

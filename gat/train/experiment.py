@@ -133,10 +133,12 @@ def recipe_for(dataset: str) -> Config:
     wanted = dataset.strip().lower().replace("_", "-")
     if "/" in wanted:
         return experiment(wanted).config
-    files = _files()
-    for name in (f"{wanted}/gat", f"{wanted}/{_recipe(wanted)}"):
-        if name in files:
-            return _read(name, files[name])[-1].config
+    name, files = f"{wanted}/gat", _files()
+    if name in files:
+        return _read(name, files[name])[0].config
+    recipe = _recipe(wanted)
+    if recipe is not None:
+        return experiment(f"{wanted}/{recipe}").config
     return TrainConfig().updated(**{"data.name": dataset})
 
 

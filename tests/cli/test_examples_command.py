@@ -1,0 +1,111 @@
+"""`gat train`, `gat evaluate` and `gat inspect` on examples, in process, on small networks."""
+
+import re
+
+import pytest
+
+from gat.cli import main
+from gat.train import recipe_for, train
+
+FEW = {"train": 40, "val": 10, "test": 12}
+SMALL = {
+    "dates/luong-general": {"model.hidden_channels": 8, "model.embedding_channels": 4},
+    "dates/bahdanau": {"model.hidden_channels": 8, "model.embedding_channels": 4},
+    "dates/transformer": {"model.channels": 8, "model.heads": 2, "model.feedforward": 8},
+    "documents/hierarchical": {"model.channels": 8},
+    "digit-images/attention-net": {"model.widths": [4, 4, 4]},
+    "digit-rows/attention": {"model.hidden_channels": 8},
+    "recall/attentive-rnn-t20": {"model.hidden_channels": 8, "data.options": {"length": 5, **FEW}},
+}
+LAYERS = {
+    "dates/luong-general": "decoder.alignment.attention",
+    "dates/bahdanau": "decoder.alignment.attention",
+    "dates/transformer": "cross",
+    "documents/hierarchical": "reader.poolings.0.attention",
+    "digit-images/attention-net": "look.attention",
+    "digit-rows/attention": "readout.attention",
+    "recall/attentive-rnn-t20": "attention",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with a small run of each network."""
+    folder = tmp_path_factory.mktemp("examples")
+    for name, sizes in SMALL.items():
+        few = {} if "digit" in name else {"data.options": FEW}
+        quick = {"epochs": 1, "device": "cpu", "max_length": 12}
+        schedule = {"schedule.warmup_epochs": 0}
+        config = recipe_for(name).updated(**few, **quick, **schedule, **sizes)
+        train(config, folder / name.replace("/", "-"))
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*words):
+        code = main(list(map(str, words)))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_train_tells_task_network_scores_and_what_else_was_measured(run, tmp_path):
+    few = [f"--set=data.options.{part}={count}" for part, count in FEW.items()]
+    small = ["--set=model.hidden_channels=8", "--set=model.embedding_channels=4"]
+    where = ["--epochs", "1", "--run-dir", tmp_path / "run"]
+    code, out, _ = run("train", "dates/luong-general", *where, *few, *small)
+    assert code == 0
+    assert "kind translation, train/val/test 40/10/12" in out
+    assert re.search(r"^seq2seq, luong-general \(this run\) +.*\d+\.\d\d$", out, re.MULTILINE)
+    assert re.search(r"besides, on the test part: longest source \d+, beam accuracy .* %", out)
+    assert "baselines" not in out
+    code, again, _ = run("evaluate", tmp_path / "run")
+    assert code == 0
+    score = re.search(r"\(this run\) +(.*)$", out, re.MULTILINE)[1]
+    assert score in again
+
+
+def test_train_refuses_options_of_graphs_by_their_key(run):
+    code, _, err = run("train", "dates", "--layers", "3")
+    assert code == 2
+    assert "num_layers: unknown key" in err
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_inspect_tells_the_answer_and_draws_it(name, runs, run, tmp_path):
+    folder = runs / name.replace("/", "-")
+    png, html = tmp_path / "a.png", tmp_path / "a.html"
+    files = ("--png", png, "--html", html, "--save", tmp_path / "weights")
+    code, out, err = run("inspect", folder, "--node", "2", *files)
+    assert code == 0, err
+    assert "example 2" in out
+    assert "answered" in out
+    assert LAYERS[name] in out.split("shown: ")[1].splitlines()[0]
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert html.read_text().startswith("<!DOCTYPE html>")
+    assert any((tmp_path / "weights").iterdir())
+
+
+def test_inspect_of_a_translation_tells_what_each_character_looks_at(runs, run):
+    code, out, _ = run("inspect", runs / "dates-luong-general")
+    assert code == 0
+    rows = re.findall(r"^\S+ +.* \(\d+\) +\d+\.\d %$", out, re.MULTILINE)
+    assert rows
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--node", "12"], "example is 12; dates has 12 in its test part"),
+        (["--node", "first"], "--node is 'first'; expected the number of an example"),
+        (["--report", "r.md"], "--report is about runs on graphs"),
+        (["--layer", "nowhere"], "there is no record of 'nowhere'"),
+        (["--head", "3"], "has no record of head 3"),
+    ],
+)
+def test_inspect_refuses_what_cannot_be_meant(runs, run, options, said):
+    code, _, err = run("inspect", runs / "dates-luong-general", *options)
+    assert code == 2
+    assert said in err
