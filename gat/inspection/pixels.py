@@ -85,11 +85,9 @@ def _found(record: AttentionRecord, tall: int, wide: int) -> tuple[int, int]:
 
 
 def _bytes(values: Tensor) -> np.ndarray:
+    values = values.double() / (255 if values.dtype == torch.uint8 else 1)
     if values.dim() == 3:
-        values = values.movedim(0, -1) if values.size(0) == 3 else values.double().mean(0)
-    if values.dtype == torch.uint8:
-        return values.numpy()
-    values = values.double()
+        values = values.movedim(0, -1) if values.size(0) == 3 else values.mean(0)
     if not bool(values.isfinite().all()):
         raise InputError("image is not finite everywhere; expected numbers")
     least, most = float(values.min()), float(values.max())

@@ -2,6 +2,7 @@
 
 from itertools import combinations
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -13,6 +14,17 @@ def parts(figure, gid):
 
 def legend_of(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def only(figure, gid, panel=0):
+    """The one artist of that gid in a panel."""
+    (artist,) = parts(figure, gid)[panel]
+    return artist
+
+
+def drawn(artist):
+    """The weights an artist shows, NaN where it shows none."""
+    return np.ma.filled(artist.get_array().astype(float), np.nan)
 
 
 def assert_well_laid_out(figure):

@@ -50,3 +50,9 @@ def edges_between(record):
     matrix = torch.zeros(record.num_dst, record.num_src, dtype=torch.bool)
     matrix[record.target, record.source] = True
     return matrix
+
+
+def weights_of(record, head=None, rows=slice(None)):
+    """The weights of a record, NaN without an edge."""
+    matrix = dense(record, head).masked_fill(~edges_between(record), float("nan"))
+    return matrix[rows].numpy()

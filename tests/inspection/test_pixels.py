@@ -50,9 +50,10 @@ def test_size_is_taken_where_it_cannot_be_found():
         (torch.tensor([[3, 200], [0, 7]], dtype=torch.uint8), [[3, 200], [0, 7]]),
         (torch.full((2, 2), 7.0), [[0, 0], [0, 0]]),
         (torch.tensor([[[0.0, 1.0]], [[1.0, 1.0]]]).repeat(1, 2, 1), [[128, 255], [128, 255]]),
+        (torch.tensor([[[4, 200]], [[4, 100]]], dtype=torch.uint8).repeat(1, 2, 1), [[4, 150]] * 2),
         (np.array([[0.0, 0.2], [0.6, 1.0]]), [[0, 51], [153, 255]]),
     ],
-    ids=["fractions", "larger", "negative", "bytes", "even", "two_channels", "numpy"],
+    ids=["fractions", "larger", "negative", "bytes", "even", "two", "two_bytes", "numpy"],
 )  # fmt: skip
 def test_values_as_they_are_shown(image, shown):
     record = record_on(topology.grid(2, 2))

@@ -1,4 +1,4 @@
-"""Pictures of sentences, images and documents: what they show is what was recorded, legibly."""
+"""Pictures of sentences and documents: what they show is what was recorded, legibly."""
 
 from dataclasses import replace
 
@@ -12,11 +12,10 @@ from gat.inspection.pictures import (
     caption_of,
     draw_alignment,
     draw_document,
-    draw_image_attention,
     draw_sentence,
 )
-from tests.inspection.figures import assert_well_laid_out, legend_of, parts
-from tests.inspection.sequence_records import LONG, SENTENCE, dense, edges_between, record_on
+from tests.inspection.figures import assert_well_laid_out, drawn, legend_of, only, parts
+from tests.inspection.sequence_records import LONG, SENTENCE, edges_between, record_on, weights_of
 
 MATH = "$x_{1}$"
 WORDS = [*(SENTENCE * 6)[:57], LONG * 2, MATH, ""]
@@ -28,22 +27,6 @@ def words(count, start=0):
     return (WORDS[::-1] * 2)[start : start + count]
 
 
-def drawn(artist):
-    """The weights an artist shows, NaN where it shows none."""
-    return np.ma.filled(artist.get_array().astype(float), np.nan)
-
-
-def expected(record, head=None, rows=slice(None)):
-    """The weights of a record, NaN without an edge."""
-    matrix = dense(record, head).masked_fill(~edges_between(record), float("nan"))
-    return matrix[rows].numpy()
-
-
-def only(figure, gid, panel=0):
-    (artist,) = parts(figure, gid)[panel]
-    return artist
-
-
 # Alignment
 
 
@@ -52,7 +35,7 @@ def test_draw_alignment_has_the_weights_and_the_words(sources, targets):
     record = record_on(topology.bipartite(sources, targets))
     given = words(sources), words(targets, 2)
     figure = draw_alignment(record, *given)
-    np.testing.assert_allclose(drawn(only(figure, "weights")), expected(record), rtol=1e-6)
+    np.testing.assert_allclose(drawn(only(figure, "weights")), weights_of(record), rtol=1e-6)
     (ax,) = figure.axes
     for axis, tokens in ((ax.xaxis, given[0]), (ax.yaxis, given[1])):
         labels = [text.get_text() for text in axis.get_ticklabels()]
@@ -68,7 +51,7 @@ def test_draw_alignment_has_the_weights_and_the_words(sources, targets):
 def test_draw_alignment_of_a_head(head):
     record = record_on(topology.bipartite(5, 3), heads=3)
     figure = draw_alignment(record, words(5), words(3), head)
-    np.testing.assert_allclose(drawn(only(figure, "weights")), expected(record, head), rtol=1e-6)
+    np.testing.assert_allclose(drawn(only(figure, "weights")), weights_of(record, head), rtol=1e-6)
     assert f"Weights of head {head}." in caption_of(figure)
     with pytest.raises(IndexRangeError, match="no record of head 3"):
         draw_alignment(record, words(5), words(3), 3)
@@ -78,7 +61,7 @@ def test_draw_alignment_hatches_what_has_no_edge():
     record = record_on(topology.causal(6))
     figure = draw_alignment(record, words(6), words(6))
     assert np.isnan(drawn(only(figure, "weights"))).sum() == 15
-    np.testing.assert_allclose(drawn(only(figure, "weights")), expected(record), rtol=1e-6)
+    np.testing.assert_allclose(drawn(only(figure, "weights")), weights_of(record), rtol=1e-6)
     assert figure.axes[0].patch.get_hatch()
     assert legend_of(figure)[-1] == "no edge"
     assert "Hatched" in caption_of(figure)
@@ -91,7 +74,7 @@ def test_draw_alignment_writes_the_numbers_of_small_matrices():
     numbers = [
         text.get_text() for text in parts(draw_alignment(record, *[words(3)] * 2), "number")[0]
     ]
-    weights = [value for value in expected(record).ravel() if not np.isnan(value)]
+    weights = [value for value in weights_of(record).ravel() if not np.isnan(value)]
     shown = [1.0 if text == "1" else float(f"0{text}") for text in numbers]
     assert shown == pytest.approx(weights, abs=0.005)
     assert numbers[0] == "1"
@@ -133,7 +116,7 @@ def test_draw_alignment_shades_negative_weights_by_their_size():
     record = record_on(topology.bipartite(3, 2), heads=1)
     record = replace(record, weights=-record.weights)
     figure = draw_alignment(record, words(3), words(2))
-    np.testing.assert_allclose(drawn(only(figure, "weights")), -expected(record), rtol=1e-6)
+    np.testing.assert_allclose(drawn(only(figure, "weights")), -weights_of(record), rtol=1e-6)
     assert "Some weights are negative" in caption_of(figure)
 
 
@@ -150,7 +133,7 @@ def lines_of(figure, width):
 def test_draw_sentence_has_a_line_for_each_word(count, kind):
     record, tokens = record_on(kind(count)), words(count)
     figure = draw_sentence(record, tokens)
-    np.testing.assert_allclose(lines_of(figure, count), expected(record), rtol=1e-6)
+    np.testing.assert_allclose(lines_of(figure, count), weights_of(record), rtol=1e-6)
     shown = [text.get_text() for text in parts(figure, "name")[0]]
     assert shown == [token or "∅" if len(token) <= 16 else LONG[:15] + "…" for token in tokens]
     texts = parts(figure, "word")[0]
@@ -193,9 +176,11 @@ def test_draw_sentence_of_chosen_words(word, head):
     record = record_on(topology.complete(12))
     figure = draw_sentence(record, SENTENCE, word, head)
     rows = [word] if isinstance(word, int) else list(word)
-    np.testing.assert_allclose(lines_of(figure, 12), expected(record, head, rows), rtol=1e-6)
+    np.testing.assert_allclose(lines_of(figure, 12), weights_of(record, head, rows), rtol=1e-6)
     # Its own largest weight is the darkest.
-    assert only(figure, "words").norm.vmax == pytest.approx(np.nanmax(expected(record, head, rows)))
+    assert only(figure, "words").norm.vmax == pytest.approx(
+        np.nanmax(weights_of(record, head, rows))
+    )
     alone = figure.texts[0].get_text() == "What “on” looks at in attention"
     assert alone == (len(rows) == 1)
 
@@ -204,17 +189,17 @@ def test_draw_sentence_of_chosen_words(word, head):
 def test_draw_sentence_of_a_pair_shades_the_source_for_each_target_word(sources, targets):
     record = record_on(topology.bipartite(sources, targets))
     figure = draw_sentence(record, words(sources), target_tokens=words(targets, 1))
-    np.testing.assert_allclose(lines_of(figure, sources), expected(record), rtol=1e-6)
+    np.testing.assert_allclose(lines_of(figure, sources), weights_of(record), rtol=1e-6)
     assert only(figure, "frames").get_paths() == []
     assert len(parts(figure, "name")[0]) == targets
     assert_well_laid_out(figure)
 
 
-def test_draw_sentence_of_sixty_words_wraps_them_and_draws_the_first_fifteen_that_look():
+def test_draw_sentence_of_sixty_words_wraps_them_and_draws_the_first_ten_that_look():
     record = record_on(topology.complete(60))
     figure = draw_sentence(record, words(60))
-    np.testing.assert_allclose(lines_of(figure, 60), expected(record, rows=range(15)), rtol=1e-6)
-    assert "45 more words can be drawn by word=[...]" in caption_of(figure)
+    np.testing.assert_allclose(lines_of(figure, 60), weights_of(record, rows=range(10)), rtol=1e-6)
+    assert "50 more words can be drawn by word=[...]" in caption_of(figure)
     assert figure.get_size_inches()[0] < 12
     assert_well_laid_out(figure)
 
@@ -224,7 +209,7 @@ def test_draw_sentence_draws_the_layers_own_loops():
     record = replace(record, loops=torch.tensor([[0.5], [0.0], [0.25]]))
     own = lines_of(draw_sentence(record, SENTENCE[:3]), 3).diagonal()
     added = record.loops[:, 0].numpy()
-    assert own == pytest.approx(expected(record).diagonal() + added)
+    assert own == pytest.approx(weights_of(record).diagonal() + added)
 
 
 def test_draw_sentence_of_a_partial_record_draws_what_was_seen():
@@ -242,100 +227,6 @@ def test_draw_sentence_of_no_words_says_so():
     assert_well_laid_out(figure)
 
 
-# Images
-
-
-@pytest.mark.parametrize("head", [None, 1])
-def test_draw_image_attention_has_the_map_of_each_pixel(head):
-    record = record_on(topology.grid(3, 5))
-    image = torch.rand(3, 5)
-    places = [(0, 0), (2, 3)]
-    figure = draw_image_attention(record, image, places, head)
-    shown = only(figure, "image")
-    assert shown.get_array().tolist() == (255 * image).round().int().tolist()
-    for panel, (row, column) in enumerate(places, start=1):
-        values = expected(record, head, 5 * row + column).reshape(3, 5)
-        np.testing.assert_allclose(drawn(only(figure, "weights", panel)), values, rtol=1e-6)
-        assert only(figure, "weights", panel).norm.vmax == pytest.approx(
-            np.nanmax(expected(record, head, [0, 13]))
-        )
-        mark = only(figure, "pixel", panel)
-        assert (mark.get_xdata(), mark.get_ydata()) == ([column], [row])
-    assert [ax.get_title() for ax in figure.axes] == ["image", "pixel (0, 0)", "pixel (2, 3)"]
-    markers = [mark.get_marker() for mark in parts(figure, "pixel")[0]]
-    assert len(set(markers)) == 2
-    assert legend_of(figure)[-2:] == ["pixel (0, 0)", "pixel (2, 3)"]
-    assert_well_laid_out(figure)
-
-
-def test_draw_image_attention_of_all_pixels_is_their_mean():
-    record = record_on(topology.grid(4, 4))
-    figure = draw_image_attention(record, torch.rand(1, 4, 4))
-    mean = dense(record).mean(0).reshape(4, 4)
-    np.testing.assert_allclose(drawn(only(figure, "weights", 1)), mean, rtol=1e-6)
-    assert figure.axes[1].get_title() == "mean over all pixels"
-    assert "Spread evenly, each part would get 0.062" in caption_of(figure)
-    seen = torch.arange(16) < 4
-    kept = seen[record.target]
-    part = replace(
-        record, edge_index=record.edge_index[:, kept], weights=record.weights[kept], seen=seen
-    )
-    shown = drawn(only(draw_image_attention(part, torch.rand(4, 4)), "weights", 1))
-    np.testing.assert_allclose(shown, dense(record)[:4].mean(0).reshape(4, 4), rtol=1e-6)
-    with pytest.raises(InputError, match=r"no record of pixel \(1, 0\)"):
-        draw_image_attention(part, torch.rand(4, 4), (1, 0))
-
-
-@pytest.mark.parametrize("targets", [1, 3])
-def test_draw_image_attention_of_a_read_out_is_what_its_targets_look_at(targets):
-    record = record_on(topology.bipartite(16, targets))
-    figure = draw_image_attention(record, torch.rand(4, 4))
-    values = dense(record).mean(0).reshape(4, 4)
-    np.testing.assert_allclose(drawn(only(figure, "weights", 1)), values, rtol=1e-6)
-    assert figure.axes[1].get_title() == ("the target" if targets == 1 else "mean over 3 targets")
-    with pytest.raises(InputError, match="which are not the 16 parts of the image; leave pixel"):
-        draw_image_attention(record, torch.rand(4, 4), (0, 0))
-
-
-@pytest.mark.parametrize("shape", [(3, 8, 12), (8, 12), (16, 24)], ids=str)
-def test_draw_image_attention_of_a_smaller_map_covers_the_image(shape):
-    record = record_on(topology.grid(4, 6))
-    tall, wide = shape[-2:]
-    figure = draw_image_attention(record, torch.rand(shape), (tall - 1, wide - 3))
-    maps = only(figure, "weights", 1)
-    scale = tall // 4
-    node = 3 * 6 + (wide - 3) // scale
-    np.testing.assert_allclose(drawn(maps), expected(record, None, node).reshape(4, 6), rtol=1e-6)
-    assert maps.get_extent() == only(figure, "image").get_extent()
-    assert maps.get_extent() == [-0.5, wide - 0.5, tall - 0.5, -0.5]
-    assert maps.get_interpolation() == "nearest"
-    assert f"over 4 x 6 parts of the image of {tall} x {wide} pixels" in caption_of(figure)
-    assert_well_laid_out(figure)
-
-
-def test_draw_image_attention_of_a_local_grid_hatches_what_is_out_of_reach():
-    record = record_on(topology.grid(5, 5, radius=1))
-    figure = draw_image_attention(record, torch.rand(5, 5), (0, 0))
-    shown = drawn(only(figure, "weights", 1))
-    assert (~np.isnan(shown)).sum() == 4
-    assert figure.axes[1].patch.get_hatch()
-    assert "no edge" in legend_of(figure)
-    assert "Hatched" in caption_of(figure)
-    mean = draw_image_attention(record, torch.rand(5, 5))
-    np.testing.assert_allclose(
-        drawn(only(mean, "weights", 1)), dense(record).mean(0).reshape(5, 5), rtol=1e-6
-    )
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 20), (20, 1), (2, 3)], ids=str)
-def test_draw_image_attention_of_awkward_images(shape):
-    record = record_on(topology.grid(*shape), heads=1)
-    figure = draw_image_attention(record, torch.zeros(shape), (shape[0] - 1, shape[1] - 1))
-    values = expected(record)[-1].reshape(shape)
-    np.testing.assert_allclose(drawn(only(figure, "weights", 1)), values, rtol=1e-6)
-    assert_well_laid_out(figure)
-
-
 # Documents
 
 
@@ -347,9 +238,9 @@ def test_draw_document_has_both_weights(head):
     figure = draw_document(below, above, document, head)
     columns = below.weights.mean(1) if head is None else below.weights[:, head]
     np.testing.assert_allclose(drawn(only(figure, "words")), columns, rtol=1e-6)
-    np.testing.assert_allclose(drawn(only(figure, "names")), expected(above, head)[0], rtol=1e-6)
+    np.testing.assert_allclose(drawn(only(figure, "names")), weights_of(above, head)[0], rtol=1e-6)
     numbers = [float(text.get_text()) for text in parts(figure, "name")[0]]
-    assert numbers == pytest.approx(expected(above, head)[0], abs=5e-4)
+    assert numbers == pytest.approx(weights_of(above, head)[0], abs=5e-4)
     assert_well_laid_out(figure)
 
 
@@ -392,9 +283,6 @@ SELF = record_on(topology.complete(3))
         (lambda: draw_sentence(SELF, words(4)), InputError, "tokens has 4 words"),
         (lambda: draw_sentence(SELF, words(3), 3), IndexRangeError, r"word is 3; .* \[0, 3\)"),
         (lambda: draw_sentence(SELF, words(3), head=2), IndexRangeError, "no record of head 2"),
-        (lambda: draw_image_attention(SELF, torch.rand(2, 2)), InputError, "has 3 sources"),
-        (lambda: draw_image_attention(SELF, torch.rand(1, 3), (0, 3)), IndexRangeError,
-         r"pixel is \(0, 3\)"),
         (lambda: draw_document(SELF, PAIR, [words(3)]), InputError, "expected one, the document"),
     ],
 )  # fmt: skip

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_sentence"]
 
 # Words on all lines together, unless the caller names those that look.
-MOST = 900
+MOST = 600
 
 
 @drawn
@@ -38,7 +38,7 @@ def draw_sentence(
     record: of one sentence, or pair of sentences (`gat.inspection.block`). tokens: the words looked
     at, [num_src]; target_tokens: those that look, [num_dst], where they are a sentence of their
     own; else each word looks at its own sentence and stands framed in it. word: the places of the
-    words that look; by default all, or the first of them where the lines would have more than 900
+    words that look; by default all, or the first of them where the lines would have more than 600
     words. head: a head's number in the layer, or None for the mean of all. One scale serves all
     lines; grey letters have no edge.
 

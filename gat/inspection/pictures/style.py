@@ -1,7 +1,7 @@
 """The look the pictures share: the figure, its title, its legend and the caption under it."""
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import cache, wraps
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -125,6 +125,7 @@ def inches_of(size: float, weight: str = "normal") -> Callable[[str], float]:
     font = FontProperties(size=size, weight=weight)
     renderers = [RendererAgg(1, 1, dpi) for dpi in SAVED_AT]
 
+    @cache
     def inches(part: str) -> float:
         sizes = (one.get_text_width_height_descent(part, font, False) for one in renderers)
         return max(size[0] / dpi for size, dpi in zip(sizes, SAVED_AT, strict=True))
