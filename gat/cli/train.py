@@ -162,7 +162,8 @@ def _network(config: "Config") -> str:
     kind = getattr(model, "name", None)
     if kind is None:
         return str(getattr(model, "attention", "gat")).upper()
-    told = (getattr(model, part, None) for part in ("attention", "cell", "pooling", "readout"))
+    parts = ("attention",) if hasattr(model, "attention") else ("cell", "pooling", "readout")
+    told = (getattr(model, part, None) for part in parts)
     return ", ".join([kind, *(str(each) for each in told if each is not None)])
 
 

@@ -34,9 +34,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     for name, sizes in SMALL.items():
         few = {} if "digit" in name else {"data.options": FEW}
-        quick = {"epochs": 1, "device": "cpu", "max_length": 12}
-        schedule = {"schedule.warmup_epochs": 0}
-        config = recipe_for(name).updated(**few, **quick, **schedule, **sizes)
+        quick = {"epochs": 1, "device": "cpu", "max_length": 12, "schedule.warmup_epochs": 0}
+        config = recipe_for(name).updated(**(few | quick | sizes))
         train(config, folder / name.replace("/", "-"))
     return folder
 
