@@ -98,7 +98,11 @@ class ExampleLook:
 
     def _names(self, record: "AttentionRecord") -> tuple[list[str] | None, list[str] | None]:
         """The tokens of a record's sources and targets, where they are tokens."""
-        known = [each for each in (self.example.tokens, self.example.answer) if each is not None]
+        tokens = self.example.tokens
+        if tokens is not None and record.num_src == record.num_dst == len(tokens) - 1:
+            # A state that looks back: after each token but the last, before each but the first.
+            return tokens[:-1], tokens[1:]
+        known = [each for each in (tokens, self.example.answer) if each is not None]
         # Causal attention over the answer reads what was written before each step.
         if self.example.answer is not None:
             known.append(["<s>", *self.example.answer[:-1]])
