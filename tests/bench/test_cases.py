@@ -210,6 +210,10 @@ def test_dropout_of_features_is_drawn_and_keeps_their_mean(name):
             "there is no data set 'corra'; gat datasets lists them",
         ),
         (
+            lambda: sparse.measure_sparse("dates", Plan(("gat",), threads=1)),
+            "the data set 'dates' is no graph; gat datasets lists those that are",
+        ),
+        (
             lambda: step.measure_step("cora", Plan(("torch",), threads=1)),
             "there is no peer 'torch' here; known are gat, pyg, drop-in",
         ),

@@ -283,6 +283,7 @@ def test_a_row_stands_for_the_record_it_measures(monkeypatch, name):
     ("call", "sentence"),
     [
         (lambda: InspectShape(graph="corra"), "there is no graph 'corra' to measure; expected"),
+        (lambda: InspectShape(graph="dates"), "there is no graph 'dates' to measure; expected"),
         (lambda: InspectShape(graph="tiny", heads=0), "heads is 0; expected 1 or more"),
         (
             lambda: InspectShape(graph="cora", heads=4, layers=1),
@@ -301,7 +302,7 @@ def test_a_row_stands_for_the_record_it_measures(monkeypatch, name):
             "method is 'flow'; expected one of gatt, rollout",
         ),
     ],
-    ids=["graph", "heads", "data set", "peer", "attribution's peer", "method"],
+    ids=["graph", "examples", "heads", "data set", "peer", "attribution's peer", "method"],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_runs(at_home, call, sentence):
     with pytest.raises(InputError, match=sentence):

@@ -34,6 +34,29 @@ def test_datasets_lists_every_card(capsys):
     assert "2,708" in next(line for line in said.splitlines() if line.startswith("cora "))
 
 
+def test_datasets_lists_examples_under_a_header_of_their_own(capsys):
+    assert main(["datasets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    header = lines.index("")
+    columns = "name what task train/val/test metric files"
+    assert lines[header + 1].split() == columns.split()
+    below = {line.split()[0]: line for line in lines[header + 2 :]}
+    names = {"dates", "numbers", "recall", "documents", "digit-images", "digit-rows"}
+    assert set(below) == names
+    assert "translation  " in below["dates"]
+    assert "2000/500/1000  " in below["dates"]
+    assert below["dates"].endswith("sequence-accuracy  none needed")
+
+
+def test_datasets_shows_the_options_of_a_card_of_examples(capsys):
+    assert main(["datasets", "recall"]) == 0
+    said = capsys.readouterr().out
+    lines = {tuple(line.split(maxsplit=2)[:2]): line for line in said.splitlines()}
+    assert lines["option:", "length"].split() == ["option:", "length", "100"]
+    assert "files" in said
+    assert "graphs" not in said
+
+
 def test_datasets_shows_one_card(capsys):
     assert main(["datasets", "Cora"]) == 0
     said = capsys.readouterr().out

@@ -30,7 +30,8 @@ UNITS = (
 TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 # fmt: on
 GROUPS = ("", "thousand", "million")
-FEWEST, MOST = 4, 9
+# Below, no pattern can be held out whose parts are in others.
+FEWEST, MOST = 5, 9
 
 
 def all_patterns(max_digits: int) -> list[str]:
@@ -53,7 +54,7 @@ def in_words(number: int) -> str:
 
 
 def numbers(*, train: int, val: int, test: int, max_digits: int, seed: int) -> ExampleTask:
-    """So many numbers of up to ``max_digits`` digits (4 to 9), characters to words; none twice.
+    """So many numbers of up to ``max_digits`` digits (5 to 9), characters to words; none twice.
 
     Validation and test have patterns of their own, which training lacks; their lengths, and each of
     their groups of three digits at its place, occur in training. Numbers come from all patterns of
