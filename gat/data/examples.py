@@ -35,7 +35,7 @@ LEVELS = {"document classification": ("sentences", "words of a sentence")}
 Rows = Tensor | Ragged
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Examples:
     """One part of a task: n inputs and what is to be said of each.
 
@@ -72,6 +72,13 @@ class Examples:
     def to(self, device: torch.device | str) -> "Examples":
         """The same examples on ``device``."""
         return Examples(self.inputs.to(device), self.targets.to(device))
+
+    def __repr__(self) -> str:
+        sides = (
+            repr(rows) if isinstance(rows, Ragged) else f"{rows.dtype} {list(rows.shape)}"
+            for rows in (self.inputs, self.targets)
+        )
+        return "Examples(inputs={}, targets={})".format(*sides)
 
 
 @dataclass(eq=False)

@@ -52,9 +52,10 @@ class Ragged:
 
         Without rows the values are int64 [0].
         """
-        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-        if not rows:
-            return cls(torch.empty(0, dtype=torch.int64), lengths)
+        counts = [len(row) for row in rows]
+        if not counts:
+            return cls(*(torch.empty(0, dtype=torch.int64) for _ in range(2)))
+        lengths = torch.tensor(counts, dtype=torch.int64, device=_device(rows[0]))
         tensors = [row for row in rows if isinstance(row, Tensor)]
         if tensors and len(tensors) < len(rows):
             raise ArgumentTypeError("rows must be all Tensors or all Raggeds, got some of each")
@@ -142,6 +143,10 @@ def _piece(values: Tensor | Ragged, start: int, end: int) -> Tensor | Ragged:
     lengths = values.lengths[start:end]
     first = int(values.starts[start]) if start < len(values) else len(values.values)
     return _trusted(_piece(values.values, first, first + int(lengths.sum())), lengths)
+
+
+def _device(values: Tensor | Ragged) -> torch.device:
+    return values.device if isinstance(values, Tensor) else values.lengths.device
 
 
 def _shape(given: object) -> str:

@@ -19,6 +19,13 @@ def test_examples_select_takes_inputs_and_targets_together():
     assert part.to("meta").targets.device.type == "meta"
 
 
+def test_examples_are_shown_by_their_sizes():
+    part = Examples(Ragged.of([torch.tensor([3, 4]), torch.tensor([5])]), torch.tensor([7, 8]))
+    assert repr(part) == (
+        "Examples(inputs=Ragged(2 rows of torch.int64 [3], longest 2), targets=torch.int64 [2])"
+    )
+
+
 def test_examples_refuse_inputs_without_targets():
     with pytest.raises(InputError, match="3 inputs and 2 targets"):
         Examples(torch.rand(3, 2), torch.tensor([0, 1]))

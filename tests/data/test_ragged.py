@@ -41,6 +41,13 @@ def test_ragged_gives_back_the_rows_it_was_made_of(lengths):
     assert [ragged[at - len(rows)].tolist() for at in range(len(rows))] == as_lists(ragged)
 
 
+def test_ragged_has_its_lengths_where_the_rows_are(monkeypatch):
+    made = []
+    monkeypatch.setattr(Ragged, "__post_init__", lambda ragged: made.append(ragged))
+    Ragged.of([torch.empty(2, device="meta"), torch.empty(3, device="meta")])
+    assert made[0].lengths.device.type == made[0].values.device.type == "meta"
+
+
 def test_ragged_keeps_features_of_its_entries():
     rows = [torch.rand(2, 3, 5), torch.rand(4, 3, 5)]
     picked = Ragged.of(rows).select(torch.tensor([1, 0]))
