@@ -2,8 +2,8 @@
 
 The step t + 1 sees the states h_1 .. h_t as a graph of t sources and one target, which a
 `gat.nn.Attend` weighs: one call a step, heard by `gat.record_attention` as ``attention``,
-``attention#2`` and so on, where call t is of the step t + 1. Its recorder takes one sequence at a
-time: a batch is more heads.
+``attention#2`` and so on, where call t is of the step t + 1. A batch is more heads of that graph
+(`gat.nn.batched`), which is why sequences are recorded one at a time.
 """
 
 import copy

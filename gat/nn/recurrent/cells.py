@@ -1,7 +1,7 @@
 """Cells that take the place of `torch.nn.LSTM`: fewer gates, or none, and longer memory.
 
-Both carry one state, so it is a tensor as nn.RNN's and nn.GRU's and not a pair: ``out, _ = rnn(x)``
-is the same for all of them.
+Both carry one state, h. So what they take and return as state is a tensor, as nn.RNN and nn.GRU
+have it, and not nn.LSTM's pair, which they refuse; ``out, _ = rnn(x)`` is the same for all.
 """
 
 import math
@@ -24,11 +24,13 @@ class JANET(Recurrent):
         s_t = W_f x_t + U_f h_{t-1} + b_f;   c~_t = tanh(W_c x_t + U_c h_{t-1} + b_c)
         h_t = sigmoid(s_t) h_{t-1} + (1 - sigmoid(s_t - beta)) c~_t
 
+    where the paper's cell state c_t is h_t itself.
+
     beta: how much more is let in than is forgotten; 1 as in the paper's best version, 0 ties the
     two. chrono: the most steps T over which something is to be remembered; the biases of the forget
     gate then start at log(u), u ~ U(1, T - 1), and the others at 0 (Tallec and Ollivier 2018, "Can
-    recurrent neural networks warp time?", section 2). The rest as in `Recurrent`; of the weights'
-    rows the first half is the forget gate's, the second the candidate's.
+    recurrent neural networks warp time?", eq. 16). The rest as in `Recurrent`; of the weights' rows
+    the first half is the forget gate's, the second the candidate's.
 
     We differ from the paper in what the weights start at: as torch.nn.LSTM's do.
     """
@@ -72,14 +74,15 @@ class IndRNN(Recurrent):
     """Units that each see their own state alone (Li et al. 2018, "Independently Recurrent Neural
     Network (IndRNN)", eq. 2): h_t = act(W x_t + u * h_{t-1} + b), the layers above join them.
 
-    nonlinearity: "relu" or "tanh". form: "project", the inputs of all steps by one matrix product,
-    or "step", each at its step, which keeps less; the results are equal. The rest as in
-    `Recurrent`; ``weight_hh_lk`` is u [hidden_size], drawn from U(0, 1).
+    nonlinearity: "relu" or "tanh". form: "project", the inputs of all steps by one matrix product
+    before the first, or "step", each at its step, so that they never stand projected all at once;
+    the results are equal. The rest as in `Recurrent`; ``weight_hh_lk`` is u [hidden_size], drawn
+    from U(0, 1).
 
-    long_memory: steps T over which to remember; the u of the last layer are drawn from
-    U(2^(-1/T), 2^(1/T)), those of others from U(0, 2^(1/T)), so that over T steps a unit of the
-    last neither loses nor gains more than half (section 3.1), and in the forward pass no u is
-    larger than 2^(1/T) in magnitude.
+    long_memory: steps T over which to remember. The u of the last layer are then drawn from
+    U(2^(-1/T), 2^(1/T)), so that T steps multiply what a unit holds by 1/2 to 2, those of other
+    layers from U(0, 2^(1/T)) (section 3.1, with 2 for gamma and 1/2 for epsilon). In the forward
+    pass no u counts for more than 2^(1/T) in magnitude, and one beyond has no gradient.
     """
 
     def __init__(
