@@ -18,6 +18,7 @@ from gat.bench.model import ModelShape, measure_model
 from gat.bench.record import Record
 from gat.bench.recording import measure_recording
 from gat.bench.sampling import SampleShape, measure_sampling
+from gat.bench.sequence import SequenceShape, measure_sequence
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
 from gat.bench.step import measure_step
@@ -35,6 +36,7 @@ __all__ = [
     "Plan",
     "Record",
     "SampleShape",
+    "SequenceShape",
     "Shape",
     "TrainShape",
     "measure_attribution",
@@ -47,6 +49,7 @@ __all__ = [
     "measure_recording",
     "measure_sampling",
     "measure_scaling",
+    "measure_sequence",
     "measure_sparse",
     "measure_step",
     "measure_train",

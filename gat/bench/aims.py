@@ -21,7 +21,7 @@ __all__ = [
     "Within",
 ]
 
-NAMES = {"pyg": "PyG", "torch": "plain torch"}
+NAMES = {"pyg": "PyG", "torch": "plain torch", "sdpa": "torch's dense attention"}
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from gat.bench.recording import measure_recording
 from gat.bench.row import Target
 from gat.bench.sampling import PEERS as SAMPLERS
 from gat.bench.sampling import SampleShape, measure_sampling
+from gat.bench.sequence import SequenceShape, measure_sequence
 from gat.bench.shape import Shape
 from gat.bench.sparse import measure_sparse
 from gat.bench.step import measure_step
@@ -227,6 +228,27 @@ TARGETS: dict[str, Target] = {
         "rollout of one node's 2 hops through two GATConv 8x32, arxiv-size",
         Within(1, "node"),
         Within(1, "hub"),
+    ),
+    "sequence-window": _of(
+        measure_sequence,
+        SequenceShape(),
+        "local attention 8x64, 16,384 tokens, 128 each way, beside torch's with a mask",
+        ("gat", "sdpa", "flex"),
+        Faster(5, than="sdpa", malloc="default"),
+        LessMemory(10, than="sdpa"),
+        malloc=DEFAULT,
+        note="Memory is over queries, keys, values and the gradient of the output; the output and "
+        "its three gradients, 128 MiB, belong to both, and so to torch's the mask and its float32 "
+        "copy, 1.25 GiB.",
+        most=3,
+    ),
+    "sequence-complete": _of(
+        measure_sequence,
+        SequenceShape(tokens=2048, width=None),
+        "attention 8x64, 2,048 tokens to all, beside torch's",
+        ("gat", "sdpa"),
+        Slower(1.1, "sdpa"),
+        malloc=DEFAULT,
     ),
     "sample-arxiv": _of(
         measure_sampling,

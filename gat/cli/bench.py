@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gat.cli.bench_large import Train
+from gat.cli.bench_large import Sequence, Train
 from gat.cli.bench_measured import Inspect, Layer, Measured, Scaling, Sparse, Step
 from gat.cli.bench_options import Report, Target
 from gat.cli.pages import with_blocks, write_pages
@@ -23,6 +23,7 @@ __all__ = [
     "layer_command",
     "report_command",
     "scaling_command",
+    "sequence_command",
     "shaped_command",
     "sparse_command",
     "step_command",
@@ -98,6 +99,17 @@ def inspect_command(options: Inspect) -> None:
             record = measure_recording(shape, plan)
         else:
             record = measure_attribution(options.kind, shape, plan)
+    _finish(record, options)
+
+
+def sequence_command(options: Sequence) -> None:
+    """A window, or the whole sequence."""
+    from gat.bench import SequenceShape, measure_sequence
+
+    sizes = {name: getattr(options, name) for name in ("tokens", "heads", "channels", "causal")}
+    with _prepared(options, options.peers, options.malloc) as plan:
+        shape = SequenceShape(width=None if options.complete else options.width, **sizes)
+        record = measure_sequence(shape, plan)
     _finish(record, options)
 
 

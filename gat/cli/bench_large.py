@@ -8,9 +8,44 @@ from tyro.conf import FlagCreatePairsOff, arg
 from gat.cli.arguments import NUMBER, WHOLE, Counts, Names, given
 from gat.cli.bench_measured import Measured
 
-__all__ = ["Inference", "Load", "Sample", "Train"]
+__all__ = ["Inference", "Load", "Sample", "Sequence", "Train"]
 
 Count = Annotated[int, WHOLE]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequence(Measured):
+    """Attention over a long sequence, forward and backward: a window of tokens each way, or all.
+
+    Peers: gat (ours, on gat.topology's graph), sdpa (torch's scaled_dot_product_attention, with a
+    mask where there is a window), flex (torch's compiled flex_attention, left out where it has no
+    backward). Memory counts the mask, or our graph. Outputs and gradients are first held against
+    the float64 reference.
+
+    Example: `gat bench sequence --tokens 4096 --width 32 --causal`.
+    """
+
+    tokens: Count = 16_384
+    """Tokens."""
+    width: Count = 128
+    """How many tokens away a token looks, each way."""
+    complete: Annotated[FlagCreatePairsOff[bool], given(None)] = False
+    """At all tokens rather than at a window."""
+    causal: Annotated[FlagCreatePairsOff[bool], given(None)] = False
+    """At none that come after it."""
+    heads: Count = 8
+    """Heads."""
+    channels: Count = 64
+    """Channels per head."""
+    peers: Names = ("gat", "sdpa", "flex")
+    """Who is measured."""
+    malloc: Names = ("default",)
+    """How the C library treats freed memory: default, or kept for the next tensor."""
+
+    def run(self) -> None:
+        from gat.cli.bench import sequence_command
+
+        sequence_command(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, Positional, subcommand
 
 from gat.cli.arguments import WHOLE, given
-from gat.cli.bench_large import Inference, Load, Sample, Train
+from gat.cli.bench_large import Inference, Load, Sample, Sequence, Train
 from gat.cli.bench_measured import Conv, Inspect, Layer, Model, Scaling, Sparse, Step
 
 __all__ = ["Bench", "Report", "Target"]
@@ -75,6 +75,7 @@ class Bench:
         | Annotated[Step, subcommand("step", prefix_name=False)]
         | Annotated[Sparse, subcommand("sparse", prefix_name=False)]
         | Annotated[Inspect, subcommand("inspect", prefix_name=False)]
+        | Annotated[Sequence, subcommand("sequence", prefix_name=False)]
         | Annotated[Sample, subcommand("sample", prefix_name=False)]
         | Annotated[Train, subcommand("train", prefix_name=False)]
         | Annotated[Inference, subcommand("inference", prefix_name=False)]

@@ -11,7 +11,7 @@ from gat.cli import main
 from tests.bench.test_report import ROW, a_case, a_record, only_rows
 
 KINDS = ("layer", "model", "conv", "scaling", "step", "sparse", "inspect")
-LARGE = ("sample", "train", "inference", "load")
+LARGE = ("sequence", "sample", "train", "inference", "load")
 
 
 @pytest.fixture
@@ -64,6 +64,10 @@ def test_help_names_every_kind_of_measurement(capsys):
             "inspect",
             ["{record,gatt,rollout}", "--self-loops", "--dense", "(default: plain,recorded or"],
         ),
+        (
+            "sequence",
+            ["--width N", "--complete", "--causal", "(default: 16384)", "(default: gat,sdpa,flex)"],
+        ),
         ("sample", ["--fanouts N,N", "(default: gat,layers,torch)", "--batch-size N"]),
         (
             "train",
@@ -115,6 +119,8 @@ def test_a_usage_error_names_the_argument(capsys, arguments, sentence):
         ),
         (["train", "--fanouts", "5,5"], "gat: fanouts has 2 numbers and layers is 3; expected a"),
         (["inference", "--room", "0"], "gat: room is 0.0; expected GiB, more than 0"),
+        (["sequence", "--tokens", "0"], "gat: tokens is 0; expected 1 or more"),
+        (["sequence", "--peers", "pyg"], "gat: there is no peer 'pyg' here; known are gat, sdpa,"),
         (["load", "--scale", "0"], "gat: scale is 0.0; expected more than 0, at most 10"),
         (["target", "gat-8x3"], "gat: there is no target 'gat-8x3'; did you mean gat-8x32"),
         (["target", "gat-8x32", "--missing"], "gat: both the row 'gat-8x32' and --missing"),
