@@ -98,7 +98,9 @@ def results_command(options: Results) -> None:
     texts = {folder.parent / "RESULTS.md": render(rows), **_replicas(folder.parent)}
     readme = folder.parent.parent / "README.md"
     if readme.is_file():
-        blocks = {"results": node_table(rows), "example-results": example_tables(rows)}
+        blocks = {"results": node_table(rows)}
+        if any(not entry.of_nodes for entry, _ in rows):
+            blocks["example-results"] = example_tables(rows)
         texts[readme] = with_blocks(readme, blocks)
     write_pages(texts, check=options.check, command="gat results")
 
