@@ -208,13 +208,13 @@ def way_for(config: ExamplesConfig, task: ExampleTask) -> Way:
 
 
 def longest_handled(sources: Ragged, right: Tensor, share: float = 0.9) -> int:
-    """The longest source (tokens) up to which, at every length, ``share`` of the sentences or more
-    are right; 0 where the shortest are not."""
+    """The largest length (tokens of the source) such that of all sentences up to it ``share`` or
+    more are right; 0 where there is none."""
+    lengths, right = sources.lengths.cpu(), right.cpu()
     longest = 0
-    for length in sources.lengths.unique().tolist():
-        if float(right[sources.lengths.cpu() == length].double().mean()) < share:
-            break
-        longest = int(length)
+    for length in lengths.unique().tolist():
+        if float(right[lengths <= length].double().mean()) >= share:
+            longest = int(length)
     return longest
 
 

@@ -183,13 +183,15 @@ def test_unknown_network_and_unknown_option_name_the_known_ones():
         ExamplesConfig(data={"name": "dates"}, model={"name": "seq2seq", "atention": "none"})
 
 
-def test_longest_handled_stops_at_the_first_length_that_is_not():
+def test_longest_handled_is_the_largest_length_up_to_which_most_are_right():
     sources = Ragged.of([torch.zeros(n, dtype=torch.int64) for n in (2, 2, 3, 5, 5, 7)])
-    right = torch.tensor([True, True, True, True, False, True])
-    assert longest_handled(sources, right) == 3
+    right = torch.tensor([True, False, True, True, True, False])
+    # Up to 2: 1 of 2; up to 3: 2 of 3; up to 5: 4 of 5; up to 7: 4 of 6.
+    assert longest_handled(sources, right) == 0
+    assert longest_handled(sources, right, share=0.8) == 5
+    assert longest_handled(sources, right, share=0.6) == 7
     assert longest_handled(sources, torch.ones(6, dtype=torch.bool)) == 7
     assert longest_handled(sources, torch.zeros(6, dtype=torch.bool)) == 0
-    assert longest_handled(sources, right, share=0.5) == 7
 
 
 def test_shift_moves_each_image_by_whole_pixels_and_zeros_come_in():
