@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
+from gat.graph.intervals import rows_of_blocks
 
 __all__ = ["Ragged", "check_rows"]
 
@@ -101,13 +102,10 @@ class Ragged:
     def select(self, rows: Tensor) -> Ragged:
         """These rows in this order, repeats allowed. rows: int64 [m], 0 to n - 1."""
         check_rows(rows, len(self))
-        lengths = self.lengths[rows]
-        shift = self.starts[rows] - (lengths.cumsum(0) - lengths)
-        entry = torch.arange(int(lengths.sum()), device=lengths.device)
-        entry += shift.repeat_interleave(lengths)
+        entry = rows_of_blocks(self.lengths, rows)
         values = self.values
         picked = values.select(entry) if isinstance(values, Ragged) else values[entry]
-        return _trusted(picked, lengths)
+        return _trusted(picked, self.lengths[rows])
 
     def to(self, device: torch.device | str) -> Ragged:
         """The same rows on ``device``."""

@@ -14,7 +14,15 @@ from gat.graph.compact import CompactEdges, index_dtype
 from gat.graph.compact_graph import CompactGraph
 from gat.graph.structure import Transpose, lazy
 
-__all__ = ["Blocks", "IntervalGraph", "consecutive", "pointer", "ranges"]
+__all__ = [
+    "Blocks",
+    "IntervalGraph",
+    "consecutive",
+    "places",
+    "pointer",
+    "ranges",
+    "rows_of_blocks",
+]
 
 
 @dataclass(frozen=True)
@@ -142,3 +150,16 @@ def consecutive(rowptr: Tensor, first: Tensor, total: int) -> Tensor:
 def ranges(first: Tensor, count: Tensor) -> Tensor:
     """The numbers first, first + 1, ..., ``count`` of them, of each entry, one after the other."""
     return consecutive(pointer(count), first, int(count.sum()))
+
+
+def places(sizes: Tensor) -> Tensor:
+    """Where in its block each row stands, of blocks of ``sizes`` one after the other: int64
+    [sum(sizes)]."""
+    return ranges(torch.zeros_like(sizes), sizes)
+
+
+def rows_of_blocks(sizes: Tensor, blocks: Tensor) -> Tensor:
+    """The rows of ``blocks``, int64 [m], in this order and repeats allowed, where blocks of
+    ``sizes`` [n] stand one after the other."""
+    first = sizes.cumsum(0) - sizes
+    return ranges(first[blocks], sizes[blocks])

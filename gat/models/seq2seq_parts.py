@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gat.graph.intervals import rows_of_blocks
 from gat.models.columns import Columns
 from gat.nn.alignment import Alignment
 from gat.nn.dropout import dropout as drop
-from gat.nn.prepared import Prepared, rows_of
+from gat.nn.prepared import Prepared
 
 __all__ = ["CELLS", "Decoder", "Encoder", "Memory", "State"]
 
@@ -51,7 +52,8 @@ class State:
         fed = None if self.fed is None else self.fed[rows]
         if self.weights is None:
             return State(hidden, self.number, fed)
-        weights = self.weights[rows_of(self.lengths, rows).to(rows.device)]
+        sizes = torch.tensor(self.lengths, dtype=torch.int64, device=rows.device)
+        weights = self.weights[rows_of_blocks(sizes, rows)]
         lengths = tuple(self.lengths[row] for row in rows.tolist())
         return State(hidden, self.number, fed, weights, lengths)
 

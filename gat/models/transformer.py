@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph
-from gat.graph.intervals import ranges
+from gat.graph.intervals import rows_of_blocks
 from gat.models.parts import check_counts, reset_children
 from gat.nn.multihead import Projected
 from gat.nn.normalizers import Normalizer
@@ -155,9 +155,9 @@ class Memory:
 
     def select(self, rows: Tensor) -> "Memory":
         """The memory of these sentences, int64 [m]; one may occur more than once."""
-        lengths, starts = self.lengths[rows], (self.lengths.cumsum(0) - self.lengths)[rows]
-        nodes = ranges(starts, lengths)
-        return Memory(lengths, tuple(Projected(k[nodes], v[nodes]) for k, v in self.seen))
+        nodes = rows_of_blocks(self.lengths, rows)
+        seen = tuple(Projected(k[nodes], v[nodes]) for k, v in self.seen)
+        return Memory(self.lengths[rows], seen)
 
     @cached_property
     def edges(self) -> Graph:

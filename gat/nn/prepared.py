@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gat.errors import InputError
 from gat.graph import Graph
-from gat.graph.intervals import ranges
+from gat.graph.intervals import places, rows_of_blocks
 from gat.topology import bipartite
 
-__all__ = ["Prepared", "Steps", "rows_of"]
+__all__ = ["Prepared", "Steps"]
 
 # So many for each sentence, or a number for each.
 Steps = int | Sequence[int] | Tensor
@@ -32,7 +32,7 @@ class Prepared:
 
     def select(self, rows: Tensor) -> "Prepared":
         """Those of the sentences ``rows``, int64 [m], which may name one more than once."""
-        index = rows_of(self.lengths, rows).to(self.memory.device)
+        index = rows_of_blocks(self.sizes, rows.to(self.sizes.device))
         kept = tuple(self.lengths[row] for row in rows.tolist())
         return Prepared(self.memory[index], self.keys[index], kept)
 
@@ -57,17 +57,9 @@ class Prepared:
     @cached_property
     def places(self) -> Tensor:
         """Where in its sentence each output stands, int64 [sum(lengths)]."""
-        return ranges(torch.zeros_like(self.sizes), self.sizes)
+        return places(self.sizes)
 
     @cached_property
     def sizes(self) -> Tensor:
         """The lengths, int64 [sentences]."""
         return torch.tensor(self.lengths, dtype=torch.int64, device=self.memory.device)
-
-
-def rows_of(lengths: Sequence[int], sentences: Tensor) -> Tensor:
-    """The rows of ``sentences``, int64 [m], where sentences of ``lengths`` stand one after the
-    other: int64."""
-    counts = torch.tensor(lengths, dtype=torch.int64)
-    first, chosen = counts.cumsum(0) - counts, sentences.cpu()
-    return ranges(first[chosen], counts[chosen])

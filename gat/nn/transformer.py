@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gat.errors import InputError
+from gat.graph.intervals import places
 from gat.nn.dropout import dropout as drop
 from gat.nn.edge_attention import check_sizes
 from gat.nn.multihead import MultiHeadAttention, Projected
@@ -65,7 +66,7 @@ class SinusoidalPositions(nn.Module):
         else:
             sizes = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
             longest = int(sizes.max()) if sizes.numel() else 0
-            encoding = self._encoding(x, first, longest)[places(x, sizes)]
+            encoding = self._encoding(x, first, longest)[_places(x, sizes)]
         return drop(x + encoding, self.dropout, self.training)
 
     def _encoding(self, x: Tensor, first: int, count: int) -> Tensor:
@@ -83,17 +84,14 @@ class SinusoidalPositions(nn.Module):
         return f"{self.channels}, dropout={self.dropout}"
 
 
-def places(x: Tensor, sizes: Tensor) -> Tensor:
-    """The place of each row of x [N, .] in its block of ``sizes``, int64 [N]."""
+def _places(x: Tensor, sizes: Tensor) -> Tensor:
+    """`places`, of rows x [N, .] that must be as many: int64 [N]."""
     if x.dim() != 2 or int(sizes.sum()) != x.size(0):
         raise InputError(
             f"x has shape {list(x.shape)} and lengths sum to {int(sizes.sum())}; expected one row "
             f"per token, [{int(sizes.sum())}, channels]"
         )
-    starts = sizes.cumsum(0) - sizes
-    return torch.arange(x.size(0), device=x.device) - starts.repeat_interleave(
-        sizes, output_size=x.size(0)
-    )
+    return places(sizes)
 
 
 class FeedForward(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gat.errors import BackendError
 from gat.graph import Blocks, Graph, IntervalGraph
-from gat.graph.intervals import consecutive, pointer
+from gat.graph.intervals import rows_of_blocks
 from gat.ops import reference
 from gat.ops.precision import result_dtype
 from gat.ops.second_order import gradients
@@ -228,8 +228,10 @@ def _arrange(blocks: Blocks, device: torch.device) -> Arranged:
         return Arranged(groups, None, None)
     # Made in inference mode, the rows could not serve a training step later.
     with torch.inference_mode(False):
-        rows = (_rows(lengths, order).to(device) for lengths in (blocks.sources, blocks.targets))
-        return Arranged(groups, *rows)
+        taken = torch.tensor(order, dtype=torch.int64)
+        sides = (blocks.sources, blocks.targets)
+        counts = (torch.tensor(each, dtype=torch.int64) for each in sides)
+        return Arranged(groups, *(rows_of_blocks(each, taken).to(device) for each in counts))
 
 
 _remembered = functools.lru_cache(maxsize=64)(_arrange)
@@ -238,9 +240,3 @@ _remembered = functools.lru_cache(maxsize=64)(_arrange)
 def _arranged(blocks: Blocks, device: torch.device) -> Arranged:
     # torch.compile cannot trace a cache.
     return (_arrange if torch.compiler.is_compiling() else _remembered)(blocks, device)
-
-
-def _rows(lengths: tuple[int, ...], order: list[int]) -> Tensor:
-    """The rows of blocks that stand one after the other, the blocks taken in ``order``."""
-    sizes, taken = torch.tensor(lengths, dtype=torch.int64), torch.tensor(order)
-    return consecutive(pointer(sizes[taken]), pointer(sizes)[taken], sum(lengths))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gat.errors import InputError
 from gat.graph import Graph, IntervalGraph
-from gat.graph.intervals import consecutive, pointer
+from gat.graph.intervals import consecutive, places, pointer, rows_of_blocks
 from gat.ops import cpu, dot_attention
 from tests.graph.same import ARRAYS, KERNELS, assert_same, assert_same_array, plain
 
@@ -140,3 +140,18 @@ def test_consecutive_numbers_of_each_row(rows):
     found = consecutive(rowptr, first, len(by_hand))
     assert found.tolist() == by_hand
     assert rowptr.tolist() == [sum(count for _, count in rows[:k]) for k in range(len(rows) + 1)]
+
+
+BLOCKS = st.lists(st.integers(0, 4), max_size=6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(BLOCKS, st.data())
+def test_rows_of_blocks_and_their_places(sizes, data):
+    number = st.integers(0, len(sizes) - 1)
+    chosen = data.draw(st.lists(number, max_size=6)) if sizes else []
+    given, blocks = (torch.tensor(each, dtype=torch.int64) for each in (sizes, chosen))
+    assert places(given).tolist() == [place for size in sizes for place in range(size)]
+    rows = torch.arange(sum(sizes)).split(sizes)
+    expected = [row for block in chosen for row in rows[block].tolist()]
+    assert rows_of_blocks(given, blocks).tolist() == expected
