@@ -1,13 +1,12 @@
 """Encoders of sequences that stand one after the other, [sum(lengths), C] to the same: what reads
 the words of every sentence before attention pools them."""
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from gat.errors import InputError
 from gat.models.parts import check_choice
-from gat.nn import AttentionConv, sinusoidal_encoding
+from gat.nn import AttentionConv, SinusoidalPositions
+from gat.nn.recurrent import pack_ragged
 from gat.topology import complete
 
 __all__ = ["ENCODERS", "GRUEncoder", "SelfAttentionEncoder", "make_encoder"]
@@ -29,9 +28,8 @@ class GRUEncoder(nn.Module):
         """x [sum(lengths), channels], lengths int64 [n], 0 among them too."""
         if not x.size(0):
             return x
-        rows, batch_sizes = _packed(lengths)
-        out = self.gru(PackedSequence(x[rows], batch_sizes))[0].data
-        return torch.zeros_like(out).index_copy(0, rows, out)
+        packed, place = pack_ragged(x, lengths)
+        return self.gru(packed)[0].data.index_select(0, place)
 
 
 class SelfAttentionEncoder(nn.Module):
@@ -43,7 +41,7 @@ class SelfAttentionEncoder(nn.Module):
         super().__init__()
         if channels % heads:
             raise InputError(f"channels is {channels} and heads {heads}; expected a multiple")
-        self.channels = channels
+        self.positions = SinusoidalPositions(channels)
         self.attention = AttentionConv(
             channels, channels // heads, heads, score="scaled_dot", residual="identity"
         )
@@ -51,9 +49,7 @@ class SelfAttentionEncoder(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """x [sum(lengths), channels], lengths int64 [n], 0 among them too."""
-        starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-        positions = (torch.arange(x.size(0), device=x.device) - starts).double()
-        x = x + sinusoidal_encoding(positions, self.channels).to(x.dtype)
+        x = self.positions(x, lengths)
         return self.norm(self.attention(x, complete(lengths, device=x.device)))
 
 
@@ -63,13 +59,3 @@ def make_encoder(name: str, channels: int, heads: int = 1) -> nn.Module | None:
     if name == "none":
         return None
     return GRUEncoder(channels) if name == "gru" else SelfAttentionEncoder(channels, heads)
-
-
-def _packed(lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Which row stands where in a PackedSequence, step by step, the longest sequence first; and how
-    many sequences are as long as each step, on the CPU."""
-    order = lengths.argsort(descending=True, stable=True)
-    starts = (lengths.cumsum(0) - lengths)[order]
-    step = torch.arange(int(lengths.max()), device=lengths.device).unsqueeze(1)
-    there = step < lengths[order]
-    return (starts + step)[there], there.sum(1).cpu()
