@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from gat.errors import InputError
 from gat.graph.intervals import ranges
 from gat.nn.alignment import LuongAttention
 from gat.nn.edge_attention import check_sizes
@@ -23,7 +24,8 @@ class LocalAttention(LuongAttention):
     sentence is shorter than that, its last place, which the paper leaves open.
 
     Places are counted from 0 in each sentence. To `gat.nn.Attend` the window is a ``mask`` and the
-    factor a ``weight_factor``, so with it weights sum to less than 1. The other arguments are
+    factor a ``weight_factor``, so with it weights sum to less than 1, and a normaliser that goes on
+    from the weights of the step before cannot be had. The other arguments are
     `gat.nn.LuongAttention`'s.
     """
 
@@ -31,6 +33,7 @@ class LocalAttention(LuongAttention):
         self,
         query_dim: int,
         key_dim: int,
+        *,
         window: int = 10,
         predict: bool = True,
         score: str = "general",
@@ -38,8 +41,16 @@ class LocalAttention(LuongAttention):
         normalizer: str | Normalizer = "softmax",
         channels: int | None = None,
     ) -> None:
-        super().__init__(query_dim, key_dim, score, scale, normalizer, channels)
+        super().__init__(
+            query_dim, key_dim, score=score, scale=scale, normalizer=normalizer, channels=channels
+        )
         check_sizes(window=window)
+        if predict and self.goes_on:
+            raise InputError(
+                f"{type(self.attention.normalizer).__name__} goes on from the weights of the step "
+                f"before, which predict=True multiplies by a factor; use predict=False, or "
+                f"LuongAttention"
+            )
         self.window, self.predict = window, predict
         self.lin_place = nn.Linear(query_dim, query_dim, bias=False) if predict else None
         self.place = nn.Linear(query_dim, 1, bias=False) if predict else None

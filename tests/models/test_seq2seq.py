@@ -225,15 +225,22 @@ def test_monotonic_decoding_never_goes_back(feeding):
         assert places == sorted(places, key=lambda place: place or [99])
 
 
-@pytest.mark.parametrize("normalizer", ["sparsemax", "threshold", "gumbel", "monotonic"])
+@pytest.mark.parametrize("normalizer", ["sparsemax", "threshold", "gumbel"])
 @pytest.mark.parametrize("attention", ["bahdanau", "luong-general", "local"])
 def test_any_normalizer_by_name(attention, normalizer):
     model, given = made(attention, normalizer=normalizer), pairs()
     logits = model(*given)
     torch.testing.assert_close(stepped(model, *given), logits)
-    if normalizer != "monotonic":
-        model.train()(*given).sum().backward()
-        assert model.encoder.bridge.weight.grad.isfinite().all()
+    model.train()(*given).sum().backward()
+    assert model.encoder.bridge.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("offset", [-0.1, 0.1, 5.0])
+@pytest.mark.parametrize("attention", ["bahdanau", "luong-general"])
+def test_a_monotonic_normalizer_goes_on_from_step_to_step(attention, offset):
+    model, given = made(attention, normalizer="monotonic"), pairs()
+    torch.nn.init.constant_(model.decoder.alignment.attention.normalizer.offset, offset)
+    torch.testing.assert_close(stepped(model, *given), model(*given))
 
 
 def test_options_make_such_a_network_again():

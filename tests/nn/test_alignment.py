@@ -51,13 +51,16 @@ def scaled(score):
 
 
 KINDS = {
-    "bahdanau": (lambda: BahdanauAttention(QUERY, KEY, CHANNELS), bahdanau),
-    "normed_bahdanau": (lambda: BahdanauAttention(QUERY, KEY, CHANNELS, normalize=True), normed),
-    "luong_dot": (lambda: LuongAttention(QUERY, QUERY, "dot"), dot),
-    "luong_general": (lambda: LuongAttention(QUERY, KEY, "general"), general),
-    "luong_concat": (lambda: LuongAttention(QUERY, KEY, "concat"), concat),
-    "luong_concat_wide": (lambda: LuongAttention(QUERY, KEY, "concat", channels=7), concat),
-    "scaled_dot": (lambda: LuongAttention(QUERY, QUERY, "dot", scale=True), scaled(dot)),
+    "bahdanau": (lambda: BahdanauAttention(QUERY, KEY, channels=CHANNELS), bahdanau),
+    "normed_bahdanau": (
+        lambda: BahdanauAttention(QUERY, KEY, channels=CHANNELS, normalize=True),
+        normed,
+    ),
+    "luong_dot": (lambda: LuongAttention(QUERY, QUERY, score="dot"), dot),
+    "luong_general": (lambda: LuongAttention(QUERY, KEY, score="general"), general),
+    "luong_concat": (lambda: LuongAttention(QUERY, KEY, score="concat"), concat),
+    "luong_concat_wide": (lambda: LuongAttention(QUERY, KEY, score="concat", channels=7), concat),
+    "scaled_dot": (lambda: LuongAttention(QUERY, QUERY, score="dot", scale=True), scaled(dot)),
     "scaled_general": (lambda: LuongAttention(QUERY, KEY, scale=True), scaled(general)),
 }
 
@@ -111,7 +114,7 @@ SCORES = {"general": general, "dot": dot, "concat": concat}
 
 def local(window, score="general", **options):
     width = QUERY if score == "dot" else KEY
-    return drawn(lambda: LocalAttention(QUERY, width, window, score=score, **options))
+    return drawn(lambda: LocalAttention(QUERY, width, window=window, score=score, **options))
 
 
 def window_of(attention, state, outputs, number):
@@ -163,9 +166,12 @@ class Whole(nn.Module):
 
 ALL = {
     **{name: make for name, (make, _) in KINDS.items()},
-    "local_predicted": lambda: LocalAttention(QUERY, KEY, 2),
-    "local_fixed": lambda: LocalAttention(QUERY, KEY, 2, predict=False),
-    "monotonic": lambda: BahdanauAttention(QUERY, KEY, CHANNELS, normalizer=Monotonic(noise=0.0)),
+    "local_predicted": lambda: LocalAttention(QUERY, KEY, window=2),
+    "local_fixed": lambda: LocalAttention(QUERY, KEY, window=2, predict=False),
+    "monotonic": lambda: BahdanauAttention(QUERY, KEY, normalizer=Monotonic(noise=0.0)),
+    "monotonic_local": lambda: LocalAttention(
+        QUERY, KEY, window=2, predict=False, normalizer=Monotonic(noise=0.0)
+    ),
 }
 
 
@@ -226,7 +232,7 @@ def test_keys_are_projected_once_and_values_not_at_all():
 
 
 def test_any_normalizer_serves():
-    attention = BahdanauAttention(QUERY, KEY, CHANNELS, normalizer="sparsemax")
+    attention = BahdanauAttention(QUERY, KEY, channels=CHANNELS, normalizer="sparsemax")
     context, (_, weights) = attention(
         20 * torch.randn(2, QUERY),
         attention.prepare(20 * torch.randn(8, KEY), [8]),
@@ -250,7 +256,7 @@ def test_reset_parameters_draws_anew(make):
 
 
 def calls_with(lengths=(3,), memory=(3, KEY), query=(2, QUERY), steps=2):
-    attention = BahdanauAttention(QUERY, KEY, CHANNELS)
+    attention = BahdanauAttention(QUERY, KEY, channels=CHANNELS)
     prepared = attention.prepare(torch.randn(*memory), lengths)
     return attention(torch.randn(*query), prepared, steps)
 
@@ -268,16 +274,37 @@ def calls_with(lengths=(3,), memory=(3, KEY), query=(2, QUERY), steps=2):
         ),
         (lambda: calls_with(steps=[1, 1]), "steps has 2 numbers; .* one for each of the 1 sent"),
         (
-            lambda: LuongAttention(4, 3, "dot"),
+            lambda: LuongAttention(4, 3, score="dot"),
             "score='dot' multiplies queries by keys, of 4 and 3 channels",
         ),
-        (lambda: LuongAttention(4, 3, "concat", scale=True), "scale=True is for score='dot' and"),
+        (
+            lambda: LuongAttention(4, 3, score="concat", scale=True),
+            "scale=True is for score='dot' and",
+        ),
         (lambda: LuongAttention(4, 3, channels=5), "channels=5 is for score='concat'"),
-        (lambda: LuongAttention(4, 3, "add"), "score is 'add'; expected one of 'dot', 'general'"),
+        (
+            lambda: LuongAttention(4, 3, score="add"),
+            "score is 'add'; expected one of 'dot', 'general'",
+        ),
         (lambda: LocalAttention(4, 3, window=0), "window is 0; expected 1 or more"),
-        (lambda: BahdanauAttention(4, 0, 5), "key_dim is 0; expected 1 or more"),
+        (
+            lambda: LocalAttention(4, 3, normalizer="monotonic"),
+            "Monotonic goes on from the weights of the step before, which predict=True multiplies",
+        ),
+        (lambda: BahdanauAttention(4, 0), "key_dim is 0; expected 1 or more"),
     ],
-    ids=["memory", "query", "steps", "dot", "scale", "channels", "score", "window", "key_dim"],
+    ids=[
+        "memory",
+        "query",
+        "steps",
+        "dot",
+        "scale",
+        "channels",
+        "score",
+        "window",
+        "local_monotonic",
+        "key_dim",
+    ],
 )
 def test_what_does_not_fit_is_refused_in_words(call, message):
     with pytest.raises(InputError, match=message):
