@@ -83,17 +83,24 @@ class Attend(EdgeAttention):
         return out, self._with_weights(graph, edge_index, weights, batch)
 
     def _check_projected(self, query: Tensor, key: Tensor, value: Tensor) -> None:
-        batch = query.shape[:1] if query.dim() == 4 else query.shape[:0]
-        expected = (*batch, "nodes", self.heads, self.channels)
+        batch = list(query.shape[:1]) if query.dim() == 4 else []
+        if batch == [0]:
+            raise InputError(
+                f"{type(self).__name__}: query has shape {list(query.shape)}, a batch of none; "
+                f"expected at least one"
+            )
         for name, tensor in (("query", query), ("key", key), ("value", value)):
             # The value's channels are its own.
-            last = tensor.size(-1) if name == "value" and tensor.dim() else self.channels
-            fits = tensor.dim() == len(expected) and tensor.shape[: len(batch)] == batch
-            if not fits or tensor.shape[-2:] != (self.heads, last):
+            last: Any = "channels" if name == "value" else self.channels
+            expected = [*batch, "nodes", self.heads, last]
+            pairs = zip(tensor.shape, expected, strict=False)
+            if tensor.dim() != len(expected) or any(
+                size != wanted for size, wanted in pairs if not isinstance(wanted, str)
+            ):
                 raise InputError(
                     f"{type(self).__name__}: {name} has shape {list(tensor.shape)}; expected "
-                    f"[nodes, heads, channels] = {list(expected)}, or [batch, nodes, heads, "
-                    f"channels] for all three"
+                    f"[{', '.join(map(str, expected))}], or with a batch before, [batch, nodes, "
+                    f"heads, channels], all three"
                 )
 
     def __repr__(self) -> str:
