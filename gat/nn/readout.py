@@ -5,6 +5,7 @@ What belongs to what is a graph from parts to wholes: `gat.topology.hierarchy` m
 whole without parts has zeros.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -166,7 +167,7 @@ class HierarchicalAttention(nn.Module):
     channels: of the words and of all that is made of them. encoders: one for each level, the
     lowest first, a module from (x [parts, channels], lengths int64 [wholes]) to
     [parts, channels], or None for the parts as they are; without any, ``levels`` says how many.
-    Further options are those of `AttentionPooling`.
+    Further options are those of `AttentionPooling`; of an object each level has a copy.
     """
 
     def __init__(
@@ -185,7 +186,9 @@ class HierarchicalAttention(nn.Module):
             )
         given = [None] * levels if encoders is None else encoders
         self.encoders = nn.ModuleList(AsItIs() if one is None else one for one in given)
-        self.poolings = nn.ModuleList(AttentionPooling(channels, **options) for _ in given)
+        self.poolings = nn.ModuleList(
+            AttentionPooling(channels, **copy.deepcopy(options)) for _ in given
+        )
 
     def forward(self, x: Tensor, *lengths: Lengths) -> Tensor:
         """x [words, channels] to [documents, channels]; lengths for each level, as

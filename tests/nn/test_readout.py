@@ -7,6 +7,7 @@ from torch import nn
 import gat
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph
+from gat.nn.normalizers import Entmax
 from gat.nn.readout import (
     READOUTS,
     AttentionPooling,
@@ -198,6 +199,15 @@ def test_hierarchical_attention_without_an_encoder_at_one_level():
     model = HierarchicalAttention(CHANNELS, 2, [None, Scaled()]).double()
     x = words(6)
     torch.testing.assert_close(model(x, [4, 2], [2]), hierarchical(model, x, ([4, 2], [2])))
+
+
+def test_hierarchical_attention_gives_each_level_a_copy_of_an_object():
+    model = HierarchicalAttention(CHANNELS, normalizer=Entmax(1.3)).double()
+    first, second = (pooling.attention.normalizer for pooling in model.poolings)
+    assert first is not second
+    assert first.raw is not second.raw
+    assert first.start == second.start == 1.3
+    assert model(words(6), [3, 1, 2], [2, 1]).shape == (2, CHANNELS)
 
 
 def test_hierarchical_attention_has_the_gradients_of_its_output():
