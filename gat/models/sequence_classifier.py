@@ -1,7 +1,6 @@
 """Classes of sequences: a recurrent network over the steps, a read-out, a linear layer."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from gat import topology
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.models.parts import check_choice, check_counts, reset_children
 from gat.nn.dropout import dropout
+from gat.nn.readout import make_readout
 from gat.nn.recurrent import CELLS, pack_ragged
 from gat.ops.dropout import check_probability
 
@@ -36,7 +36,8 @@ class SequenceClassifier(nn.Module):
     cell: "rnn", "lstm", "gru" (torch's), "janet", "indrnn", "attentive-rnn" or "attentive-lstm"
     (`gat.nn.recurrent`); layers and bidirectional as there. readout: a name `gat.nn.readout` knows
     ("last", "mean", "attention"), or a module that takes the steps [S, C] and the graph from them
-    to the sequences. dropout: of what enters the recurrent layers, each next one and the linear
+    to the sequences; "last" is of the last step's output, in which the direction from the end has
+    seen that step alone. dropout: of what enters the recurrent layers, each next one and the linear
     layer.
 
     form, score, normalizer, heads, projections: of the attentive cells; memory: of "janet" and
@@ -85,7 +86,9 @@ class SequenceClassifier(nn.Module):
             **_cell_options(cell, self.options),
         )
         self.width = hidden_channels * (2 if bidirectional else 1)
-        self.readout = readout if isinstance(readout, nn.Module) else _readout(readout, self.width)
+        self.readout = (
+            readout if isinstance(readout, nn.Module) else make_readout(readout, self.width)
+        )
         self.output = nn.Linear(self.width, num_classes)
 
     def reset_parameters(self) -> None:
@@ -161,10 +164,6 @@ def _cell_options(cell: str, given: dict[str, Any]) -> dict[str, Any]:
                 f"{cell!r} has none: leave it out"
             )
     return {MEMORY[cell] if name == "memory" else name: value for name, value in said.items()}
-
-
-def _readout(name: str, channels: int) -> nn.Module:
-    return import_module("gat.nn.readout").make_readout(name, channels)
 
 
 def _check_steps(x: Tensor, embedding: nn.Embedding | None, width: int, ragged: bool) -> None:
