@@ -141,10 +141,15 @@ def pointer(count: Tensor) -> Tensor:
 def consecutive(rowptr: Tensor, first: Tensor, total: int) -> Tensor:
     """The entries first, first + 1, ... of each row of a CSR pointer, [total]; in the dtype of the
     arguments."""
-    # In place, and no wider: these are the largest tensors of a graph.
-    col = (first - rowptr[:-1]).repeat_interleave(rowptr.diff(), output_size=total)
-    col += torch.arange(total, dtype=col.dtype, device=col.device)
-    return col
+    # One more than the entry before but where a row begins, and summed in place: of the largest
+    # tensors of a graph there is no second one for a while.
+    steps = torch.ones(total + 1, dtype=first.dtype, device=first.device)
+    if first.numel():
+        begins = first.clone()
+        begins[1:] -= first[:-1] + rowptr[1:-1] - rowptr[:-2]
+        begins[0] -= 1
+        steps.index_add_(0, rowptr[:-1], begins)
+    return steps.cumsum_(0).narrow(0, 0, total)
 
 
 def ranges(first: Tensor, count: Tensor) -> Tensor:

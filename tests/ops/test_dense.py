@@ -9,9 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gat import topology
 from gat.errors import BackendError
-from gat.graph import Graph
+from gat.graph import Graph, IntervalGraph
 from gat.nn import Attend
 from gat.ops import additive_attention, cpu, dense, dot_attention, segment_softmax, use_backend
+from gat.ops.dense import blocks, tiles
 from tests.ops.accuracy import assert_as_accurate_as_the_reference
 from tests.ops.inputs import graph, inputs
 
@@ -26,6 +27,14 @@ GRAPHS = {
     "no_sources": lambda: topology.bipartite([0, 0], [2, 1]),
     "no_nodes": lambda: topology.complete([]),
     "hundreds": lambda: topology.causal([67, 131]),
+    "window": lambda: topology.window([13, 1, 0, 5], 2),
+    "window_causal": lambda: topology.window([13, 1, 5], 3, causal=True),
+    "wide_window": lambda: topology.window([150, 70], 40),
+    # Without edges at first, between and at last, and with sources that nobody is entered from.
+    "intervals": lambda: IntervalGraph(
+        torch.tensor([0, 1, 1, 5, 5, 7, 9]), torch.tensor([0, 2, 4, 0, 2, 1, 0]), 11
+    ),
+    "no_edges": lambda: IntervalGraph(torch.zeros(5).long(), torch.zeros(5).long(), 3),
 }
 SIZES = [(1, 1, 1), (3, 7, 7), (2, 8, 5), (2, 32, 32)]
 
@@ -34,6 +43,12 @@ SIZES = [(1, 1, 1), (3, 7, 7), (2, 8, 5), (2, 32, 32)]
 def _new_graphs(monkeypatch):
     """Of which nothing was asked before."""
     monkeypatch.setattr(topology, "_MEMORY", topology._Memory())
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Several tiles in the smallest graphs, some of which have no source."""
+    monkeypatch.setattr(tiles, "TARGETS", 2)
 
 
 def drawn(on, heads=2, channels=3, value_channels=None, dtype=torch.float64):
@@ -58,6 +73,7 @@ def both(run):
 # Accuracy and gradients -------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_output_and_every_gradient_are_as_accurate_as_the_references(name, dtype):
@@ -68,15 +84,24 @@ def test_output_and_every_gradient_are_as_accurate_as_the_references(name, dtype
             assert_as_accurate_as_the_reference(dot_attention, on, t, "dense", **options)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_tiles_of_their_own_size_are_as_accurate(dtype):
+    t = drawn(on := GRAPHS["wide_window"](), 2, 7, dtype=dtype)
+    assert_as_accurate_as_the_reference(dot_attention, on, t, "dense")
+
+
 @pytest.mark.parametrize("scale", [0.0, -0.7])
-@pytest.mark.parametrize("name", ["unequal", "causal"])
+@pytest.mark.parametrize("name", ["unequal", "causal", "window"])
 def test_any_scale(name, scale):
     on = GRAPHS[name]()
     t = drawn(on, 2, 7)
     assert_as_accurate_as_the_reference(dot_attention, on, t, "dense", scale=scale)
 
 
-@pytest.mark.parametrize("name", ["equal", "unequal", "causal", "bipartite", "no_sources"])
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(
+    "name", ["equal", "unequal", "causal", "bipartite", "no_sources", "window", "intervals"]
+)
 def test_gradients_and_second_gradients(name):
     on = GRAPHS[name]()
     leaves = leaves_of(on)
@@ -88,8 +113,9 @@ def test_gradients_and_second_gradients(name):
     assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
 
 
-def test_second_gradient_when_one_tensor_is_passed_as_several_arguments():
-    on = GRAPHS["unequal"]()
+@pytest.mark.parametrize("name", ["unequal", "window"])
+def test_second_gradient_when_one_tensor_is_passed_as_several_arguments(name):
+    on = GRAPHS[name]()
 
     def penalty(backend):
         torch.manual_seed(1)
@@ -102,8 +128,9 @@ def test_second_gradient_when_one_tensor_is_passed_as_several_arguments():
 
 
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)])
-def test_any_of_the_gradients_alone(wanted):
-    on = GRAPHS["unequal"]()
+@pytest.mark.parametrize("name", ["unequal", "intervals"])
+def test_any_of_the_gradients_alone(name, wanted):
+    on = GRAPHS[name]()
     t = list(drawn(on).values())
 
     def run(backend):
@@ -114,8 +141,9 @@ def test_any_of_the_gradients_alone(wanted):
     torch.testing.assert_close(*both(run))
 
 
-def test_a_backward_may_come_again_if_it_is_kept_and_else_not():
-    on = GRAPHS["unequal"]()
+@pytest.mark.parametrize("name", ["unequal", "window"])
+def test_a_backward_may_come_again_if_it_is_kept_and_else_not(name):
+    on = GRAPHS[name]()
     leaves = leaves_of(on)
     loss = dot_attention(on, *leaves, backend="dense").square().sum()
     first = torch.autograd.grad(loss, leaves, retain_graph=True)
@@ -125,19 +153,19 @@ def test_a_backward_may_come_again_if_it_is_kept_and_else_not():
         torch.autograd.grad(loss, leaves)
 
 
-def test_what_was_changed_in_place_since_is_refused():
-    on = GRAPHS["causal"]()
-    given = drawn(on)
-    key = given["key"].clone()
-    leaves = leaves_of(on)
+@pytest.mark.parametrize("name", ["causal", "window"])
+def test_what_was_changed_in_place_since_is_refused(name):
+    on = GRAPHS[name]()
+    leaves, key = leaves_of(on), drawn(on)["key"]
     out = dot_attention(on, leaves[0], key, leaves[2], backend="dense")
     key.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         out.sum().backward()
 
 
-def test_without_gradients_nothing_is_kept():
-    on = GRAPHS["equal"]()
+@pytest.mark.parametrize("name", ["equal", "window"])
+def test_without_gradients_nothing_is_kept(name):
+    on = GRAPHS[name]()
     leaves = leaves_of(on)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
@@ -149,10 +177,15 @@ def test_without_gradients_nothing_is_kept():
         assert kept
 
 
-@pytest.mark.parametrize("name", ["unequal", "causal", "bipartite", "hundreds"])
-@pytest.mark.parametrize("backend", ["dense", "auto"])
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        *(("dense", name) for name in ("unequal", "causal", "bipartite", "hundreds", "window")),
+        ("auto", "hundreds"),
+    ],
+)
 def test_nothing_of_the_size_of_the_edges_is_made(backend, name):
-    on = GRAPHS["hundreds"]() if backend == "auto" else GRAPHS[name]()
+    on = GRAPHS[name]()
     known = set(on.__dict__)
     leaves = leaves_of(on, heads=8, channels=16)
     dot_attention(on, *leaves, backend=backend).sum().backward()
@@ -169,12 +202,12 @@ def test_a_layer_makes_nothing_of_the_size_of_the_edges():
 
 def test_blocks_in_another_order_that_were_met_in_inference_mode_serve_training():
     on = topology.complete([9, 4, 9, 2, 4])
-    dense._remembered.cache_clear()
+    blocks._remembered.cache_clear()
     with torch.inference_mode():
         dot_attention(on, *drawn(on).values(), backend="dense")
     leaves = leaves_of(on)
     dot_attention(on, *leaves, backend="dense").sum().backward()
-    assert dense._remembered.cache_info().hits == 1
+    assert blocks._remembered.cache_info().hits == 1
     assert all(x.grad.isfinite().all() for x in leaves)
 
 
@@ -230,8 +263,9 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_torch_func_transforms_a_call(transform):
-    on = GRAPHS["unequal"]()
+@pytest.mark.parametrize("name", ["unequal", "window"])
+def test_torch_func_transforms_a_call(name, transform):
+    on = GRAPHS[name]()
     given = tuple(drawn(on).values())
 
     def run(backend):
@@ -241,8 +275,9 @@ def test_torch_func_transforms_a_call(transform):
     torch.testing.assert_close(*both(run))
 
 
-def test_forward_mode_gives_the_tangent():
-    on = GRAPHS["unequal"]()
+@pytest.mark.parametrize("name", ["unequal", "window"])
+def test_forward_mode_gives_the_tangent(name):
+    on = GRAPHS[name]()
     given = drawn(on).values()
 
     def run(backend):
@@ -255,8 +290,9 @@ def test_forward_mode_gives_the_tangent():
     torch.testing.assert_close(ours, theirs)
 
 
-def test_several_gradients_at_once():
-    on = GRAPHS["unequal"]()
+@pytest.mark.parametrize("name", ["unequal", "window"])
+def test_several_gradients_at_once(name):
+    on = GRAPHS[name]()
     leaves = leaves_of(on)
     out = dot_attention(on, *leaves, backend="dense")
     grads = torch.randn(3, *out.shape, dtype=out.dtype)
@@ -265,7 +301,9 @@ def test_several_gradients_at_once():
     torch.testing.assert_close(found, tuple(torch.stack(x) for x in zip(*each, strict=True)))
 
 
-def test_a_mode_sees_torchs_operators_each_way():
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(("name", "calls"), [("unequal", 3), ("window", 10)])
+def test_a_mode_sees_torchs_operators_each_way(name, calls):
     seen = []
 
     class Watch(TorchDispatchMode):
@@ -273,21 +311,22 @@ def test_a_mode_sees_torchs_operators_each_way():
             seen.append(function.name())
             return function(*args, **(kwargs or {}))
 
-    on = GRAPHS["unequal"]()
+    on = GRAPHS[name]()
     leaves = leaves_of(on)
     plain = torch.autograd.grad(dot_attention(on, *leaves, backend="dense").sum(), leaves)
     with Watch():
         watched = torch.autograd.grad(dot_attention(on, *leaves, backend="dense").sum(), leaves)
-    # Blocks of 1, 3 and 7 nodes: a call for each, and one for its gradient.
-    assert sum("attention" in name for name in seen) == 6
+    # A call for blocks of 1, 3 and 7 nodes, or for tiles of 2; and one for each one's gradient.
+    assert sum("attention" in name for name in seen) == 2 * calls
     torch.testing.assert_close(watched, plain)
 
 
 @pytest.mark.filterwarnings(
     "ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning"
 )
-def test_a_trace_holds_the_operators_and_not_what_they_gave():
-    on = GRAPHS["causal"]()
+@pytest.mark.parametrize("name", ["causal", "window"])
+def test_a_trace_holds_the_operators_and_not_what_they_gave(name):
+    on = GRAPHS[name]()
     given = tuple(drawn(on).values())
 
     def run(*x):
@@ -307,6 +346,8 @@ def test_compiled_in_one_piece():
     torch.testing.assert_close(out, expected)
     ours, theirs = (torch.autograd.grad(x.square().sum(), leaves) for x in (out, expected))
     torch.testing.assert_close(ours, theirs)
+    with pytest.raises(Exception, match=r"torch\.compile would unroll the tiles"):
+        run(GRAPHS["window"](), *leaves_of(GRAPHS["window"]()), backend="dense")
 
 
 # Kept, refused, chosen --------------------------------------------------------------------------
@@ -315,15 +356,15 @@ def test_compiled_in_one_piece():
 @pytest.mark.parametrize(
     ("on", "change", "sentence"),
     [
-        (lambda: graph("random"), {}, "the graph has no complete blocks, as gat.topology's"),
-        (lambda: topology.window(31, 3), {}, "the graph has no complete blocks"),
-        (lambda: topology.grid(31, 1, 2), {}, "the graph has no complete blocks"),
+        (lambda: graph("random"), {}, "the graph's sources are not consecutive numbers, as those"),
+        (lambda: topology.grid(31, 1, 2), {}, "the graph's sources are not consecutive numbers"),
+        (lambda: topology.window(31, 3), {"return_weights": True}, "it does not keep the weights"),
         (lambda: topology.causal(31), {"dropout": 0.5}, r"dropout here is a function of \(seed,"),
         (lambda: topology.causal(31), {"return_weights": True}, "it does not keep the weights"),
         (lambda: topology.causal(31), {"edge_key": True}, "edge_key and edge_value are of"),
         (lambda: topology.causal(31), {"edge_value": True}, "edge_key and edge_value are of"),
     ],
-    ids=["random", "window", "grid", "dropout", "weights", "edge_key", "edge_value"],
+    ids=["random", "grid", "window", "dropout", "weights", "edge_key", "edge_value"],
 )
 def test_asked_for_by_name_it_says_why_it_cannot(on, change, sentence):
     on = on()
@@ -372,7 +413,10 @@ CHOICES = {
     "bfloat16": (lambda: topology.complete(64), {"dtype": torch.bfloat16}, {}, False),
     "dropout": (lambda: topology.complete(64), {}, {"dropout": 0.5}, False),
     "weights": (lambda: topology.complete(64), {}, {"return_weights": True}, False),
-    "window": (lambda: topology.window(64, 64), {}, {}, False),
+    "window": (lambda: topology.window(512, 128), {}, {}, True),
+    "narrow_window": (lambda: topology.window(512, 64), {}, {}, False),
+    "window_of_few_heads": (lambda: topology.window(512, 128), {"heads": 2}, {}, False),
+    "no_window": (lambda: topology.window([], 1), {}, {}, False),
     "plain": (lambda: Graph.from_edge_index(topology.complete(64).edge_index), {}, {}, False),
     "no_blocks": (lambda: topology.complete([]), {}, {}, False),
     "no_nodes": (lambda: topology.complete([0, 0]), {}, {}, False),
