@@ -2,7 +2,7 @@
 
 Chains, windows, bipartite graphs and complete ones, each a block of a batch, are of this kind. Two
 numbers per target describe them, so nothing is sorted, and arrays of the size of the edges are made
-only for those who ask: where every block is complete, dense attention does not.
+only for those who ask, as dense attention (`gat.ops.dense`) does not.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,8 @@ class IntervalGraph(CompactGraph):
     """Target i is entered from sources first[i] .. first[i] + count[i] - 1, once from each.
 
     first, count: int64 [num_dst]; neither ``first`` nor ``first + count`` may ever fall from one
-    target to the next. blocks: what the graph is, where it is complete blocks; None elsewhere.
+    target to the next, targets without sources included. blocks: what the graph is, where it is
+    complete blocks; None elsewhere.
     """
 
     def __init__(
@@ -61,6 +62,11 @@ class IntervalGraph(CompactGraph):
     @property
     def device(self) -> torch.device:
         return self.count.device
+
+    @property
+    def is_symmetric(self) -> bool:
+        """As `Graph.is_symmetric`, of the intervals alone."""
+        return self._is_turned(*self._targets())
 
     @lazy
     def by_target(self) -> CompactEdges:

@@ -13,6 +13,7 @@ from gat.graph import Graph, IntervalGraph
 from gat.graph.intervals import consecutive, places, pointer, rows_of_blocks
 from gat.ops import cpu, dot_attention
 from tests.graph.same import ARRAYS, KERNELS, assert_same, assert_same_array, plain
+from tests.ops.inputs import FAST, OPERATORS, inputs
 
 
 @st.composite
@@ -90,6 +91,23 @@ def test_what_a_dot_product_trains_on_has_no_listed_numbers():
     # The graph is symmetric: one pair of arrays serves both ways.
     assert graph.ends_by_source is graph.by_target
     assert not {"by_source", "transposed"} & set(graph.__dict__)
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5, "seed": 3}], ids=["plain", "dropout"])
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("backend", FAST)
+def test_every_operator_computes_what_it_does_on_the_sorted_graph(backend, operator, options):
+    edge_terms = ("score_edge", "edge", "edge_key", "edge_value")
+    for first, count in (([0, 0, 1], [2, 3, 2]), ([0, 2, 2, 3], [2, 0, 2, 2])):
+        graph = IntervalGraph(torch.tensor(first), torch.tensor(count), 5)
+        for dropped in ((), edge_terms):
+            t = inputs(operator, graph, 2, 3)
+            t = {name: x.requires_grad_() for name, x in t.items() if name not in dropped}
+            results = []
+            for on in (graph, plain(graph)):
+                out = OPERATORS[operator](on, **t, **options, backend=backend)
+                results.append((out, torch.autograd.grad(out.square().sum(), list(t.values()))))
+            torch.testing.assert_close(*results)
 
 
 def test_moved_with_all_that_is_known_of_it():
