@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import Graph
 from gat.graph.intervals import rows_of_blocks
+from gat.graph.structure import lazy
 from gat.models.parts import check_counts, reset_children
 from gat.nn.multihead import Projected
 from gat.nn.normalizers import Normalizer
@@ -159,7 +159,7 @@ class Memory:
         seen = tuple(Projected(k[nodes], v[nodes]) for k, v in self.seen)
         return Memory(self.lengths[rows], seen)
 
-    @cached_property
+    @lazy
     def edges(self) -> Graph:
         """From each sentence's memory to its one token of a step."""
         return bipartite(self.lengths, 1, device=self.lengths.device)

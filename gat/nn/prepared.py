@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.graph.intervals import places, rows_of_blocks
+from gat.graph.structure import lazy
 from gat.topology import bipartite
 
 __all__ = ["Prepared", "Steps"]
@@ -50,16 +50,16 @@ class Prepared:
             )
         return bipartite(self.lengths, steps, device=device)
 
-    @cached_property
+    @lazy
     def _graphs(self) -> dict[int, Graph]:
         return {}
 
-    @cached_property
+    @lazy
     def places(self) -> Tensor:
         """Where in its sentence each output stands, int64 [sum(lengths)]."""
         return places(self.sizes)
 
-    @cached_property
+    @lazy
     def sizes(self) -> Tensor:
         """The lengths, int64 [sentences]."""
         return torch.tensor(self.lengths, dtype=torch.int64, device=self.memory.device)

@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from gat.errors import ArgumentTypeError, InputError
@@ -232,6 +233,23 @@ def test_copies_pickles_and_conversions_compute_the_same(cell):
     listed = [weight for weights in rnn.all_weights for weight in weights]
     own = [weight for _, weight in rnn.named_parameters(recurse=False)]
     assert [id(weight) for weight in listed] == [id(weight) for weight in own]
+
+
+@pytest.mark.parametrize("cell", [JANET, SelfAttentiveRNN])
+def test_a_network_compiles_in_one_piece(cell):
+    rnn = make(cell, bidirectional=True)
+    counter = CompileCounterWithBackend("aot_eager")
+    run = torch.compile(rnn, fullgraph=True, backend=counter)
+    x = draw(3, 2, 5)
+    # The graphs of its attention are remembered from an eager call.
+    expected, _ = rnn(x)
+    out, _ = run(x)
+    torch.testing.assert_close(out, expected)
+    gradients = [
+        torch.autograd.grad(o.square().sum(), list(rnn.parameters())) for o in (out, expected)
+    ]
+    torch.testing.assert_close(*gradients)
+    assert counter.frame_count == 1
 
 
 def test_reset_parameters_draws_anew_within_torchs_bounds():

@@ -11,8 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import product
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +28,22 @@ __all__ = ["Carry", "Part", "Recurrent"]
 
 # What goes from step to step: the states [b, H] first, then what else a cell keeps [..., b, .].
 Carry = tuple[Tensor, ...]
-# What one layer in one direction computes with.
-Part = SimpleNamespace
+
+
+class Part:
+    """What one layer in one direction computes with, by name."""
+
+    # torch.compile cannot trace types.SimpleNamespace.
+
+    def __init__(self, **named: Any) -> None:
+        for name, each in named.items():
+            setattr(self, name, each)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, each: Any) -> None: ...
 
 
 class Recurrent(nn.Module, ABC):

@@ -5,13 +5,13 @@ sequence first, and the rows of one step stand together. Nothing is padded.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from gat.errors import InputError
+from gat.graph.structure import lazy
 
 __all__ = ["Steps", "pack_ragged"]
 
@@ -23,7 +23,7 @@ class Steps:
     sizes: tuple[int, ...]
     device: torch.device
 
-    @cached_property
+    @lazy
     def places(self) -> tuple[Tensor, Tensor]:
         """Of each row its step and its sequence, int64 [S] each."""
         sizes = torch.tensor(self.sizes, dtype=torch.int64, device=self.device)
@@ -32,13 +32,14 @@ class Steps:
         step = step.repeat_interleave(sizes, output_size=total)
         return step, torch.arange(total, device=self.device) - self._starts(sizes)[step]
 
-    @cached_property
+    @lazy
     def from_end(self) -> Tensor:
         """For each row that of the same sequence as far from its end as this is from its start,
         int64 [S]: what turns all sequences round, and back."""
         step, sequence = self.places
-        length = torch.bincount(sequence)
         sizes = torch.tensor(self.sizes, dtype=torch.int64, device=self.device)
+        number = torch.arange(self.sizes[0], device=self.device)
+        length = (sizes.unsqueeze(1) > number).sum(0)
         return self._starts(sizes)[length[sequence] - 1 - step] + sequence
 
     @staticmethod
