@@ -18,11 +18,10 @@ from torch import Tensor
 
 from gat.errors import InputError
 from gat.models.parts import check_counts
+from gat.models.tokens import Lengths
 from gat.ops.precision import wide
 
 __all__ = ["Decoder", "beam", "greedy", "sequence_accuracy"]
-
-Lengths = Tensor | Sequence[int]
 
 
 class Decoder(Protocol):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from gat.errors import InputError
 from gat.models.encoders import make_encoder
 from gat.models.parts import check_choice, check_counts
+from gat.models.tokens import check_tokens
 from gat.nn.readout import HierarchicalAttention
 from gat.ops.dropout import check_probability
 from gat.topology import Lengths
@@ -65,12 +66,13 @@ class DocumentClassifier(nn.Module):
 
         words int64 [sum(words_per_sentence)], one document after the other; words_per_sentence
         [sum(sentences_per_document)]. Sentences and documents may be empty. Raises InputError for
-        counts that do not fit.
+        counts that do not fit, ArgumentTypeError or IndexRangeError for what are no words.
         """
         of_words = _counts(words_per_sentence, words.device)
         of_sentences = _counts(sentences_per_document, words.device)
         _check("words_per_sentence", of_words, words.numel(), "words")
         _check("sentences_per_document", of_sentences, of_words.numel(), "sentences")
+        check_tokens("words", words, self.embedding.num_embeddings, "vocabulary_size")
         x = self.dropout(self.embedding(words))
         if self.flat:
             document = torch.arange(of_sentences.numel(), device=words.device)

@@ -1,22 +1,20 @@
 """Translation by recurrent networks: an encoder, a decoder, and attention between them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
-from gat.errors import IndexRangeError, InputError
+from gat.errors import InputError
 from gat.models.parts import check_choice, check_counts, reset_children
 from gat.models.seq2seq_parts import CELLS, Decoder, Encoder, Memory, State
+from gat.models.tokens import Lengths, check_tokens, shifted, sizes_of
 from gat.nn.alignment import Alignment, BahdanauAttention, LuongAttention
 from gat.nn.dropout import dropout
 from gat.nn.local_attention import LocalAttention
 from gat.ops.dropout import check_probability
 
 __all__ = ["ALIGNMENTS", "Seq2Seq"]
-
-Lengths = Sequence[int] | Tensor
 
 
 ALIGNMENTS: dict[str, Callable[..., Alignment]] = {
@@ -112,20 +110,19 @@ class Seq2Seq(nn.Module):
         do not fit, IndexRangeError for a token there is none of.
         """
         memory = self.encode(source, source_lengths)
-        lengths = _checked("target", target, target_lengths, self.decoder.embedding)
-        if len(lengths) != memory.hidden[0].size(1):
+        sizes = _checked("target", target, target_lengths, self.decoder.embedding)
+        if sizes.numel() != memory.hidden[0].size(1):
             raise InputError(
-                f"there are {memory.hidden[0].size(1)} source sentences and {len(lengths)} target "
+                f"there are {memory.hidden[0].size(1)} source sentences and {sizes.numel()} target "
                 f"sentences; expected as many"
             )
-        sizes = torch.tensor(lengths)
-        first = (sizes.cumsum(0) - sizes).to(target.device)
-        before = target.roll(1).index_fill(0, first, self.begin)
-        return self._logits(self.decoder(before, lengths, memory))
+        before = shifted(target, sizes, self.begin)
+        return self._logits(self.decoder(before, tuple(sizes.tolist()), memory))
 
     def encode(self, source: Tensor, source_lengths: Lengths) -> Memory:
         """What decoding needs of the source; arguments as of ``forward``."""
-        lengths = _checked("source", source, source_lengths, self.encoder.embedding)
+        sizes = _checked("source", source, source_lengths, self.encoder.embedding)
+        lengths = tuple(sizes.tolist())
         outputs, hidden = self.encoder(source, lengths)
         alignment = self.decoder.alignment
         return Memory(hidden, None if alignment is None else alignment.prepare(outputs, lengths))
@@ -157,21 +154,13 @@ def _alignment(attention: str, width: int, normalizer: str, window: int) -> Alig
     return ALIGNMENTS[attention](width, width, normalizer=normalizer, **options)
 
 
-def _checked(
-    name: str, tokens: Tensor, lengths: Lengths, embedding: nn.Embedding
-) -> tuple[int, ...]:
-    """The lengths as numbers, if tokens are what they say."""
-    counts = tuple(lengths.tolist() if isinstance(lengths, Tensor) else lengths)
-    if tokens.dim() != 1 or tokens.numel() != sum(counts) or min(counts, default=0) < 1:
+def _checked(name: str, tokens: Tensor, lengths: Lengths, embedding: nn.Embedding) -> Tensor:
+    """How many tokens each sentence has, int64 [n], if they are what recurrent layers take."""
+    sizes = sizes_of(name, tokens, lengths)
+    if sizes.numel() == 0 or int(sizes.min()) < 1:
         raise InputError(
-            f"{name} has shape {list(tokens.shape)} and lengths of {min(counts, default=0)} and "
-            f"more that sum to {sum(counts)}; expected tokens [sum(lengths)], sentence after "
-            f"sentence, of 1 or more each"
+            f"{name}_lengths is {sizes.tolist()}; expected sentences, at least one, of 1 token or "
+            f"more each"
         )
-    low, high = (int(end) for end in torch.aminmax(tokens))
-    if low < 0 or high >= embedding.num_embeddings:
-        raise IndexRangeError(
-            f"{name} has token {low if low < 0 else high}; expected 0 to "
-            f"{embedding.num_embeddings - 1}"
-        )
-    return counts
+    check_tokens(name, tokens, embedding.num_embeddings, f"{name}_size")
+    return sizes

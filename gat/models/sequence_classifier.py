@@ -1,14 +1,14 @@
 """Classes of sequences: a recurrent network over the steps, a read-out, a linear layer."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gat import topology
-from gat.errors import ArgumentTypeError, IndexRangeError, InputError
+from gat.errors import ArgumentTypeError, InputError
 from gat.models.parts import check_choice, check_counts, reset_children
+from gat.models.tokens import Lengths, check_tokens
 from gat.nn.dropout import dropout
 from gat.nn.readout import make_readout
 from gat.nn.recurrent import CELLS, pack_ragged
@@ -95,7 +95,7 @@ class SequenceClassifier(nn.Module):
         """Draw all parameters anew."""
         reset_children(self)
 
-    def forward(self, x: Tensor, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
+    def forward(self, x: Tensor, lengths: Lengths | None = None) -> Tensor:
         """Scores of the classes [n, num_classes].
 
         x: tokens int64 [n, T], or steps [n, T, features], of sequences of one length; with lengths
@@ -111,7 +111,7 @@ class SequenceClassifier(nn.Module):
         x = self.readout(x, graph)
         return self.output(dropout(x, self.dropout, self.training))
 
-    def _steps(self, x: Tensor, lengths: Tensor | Sequence[int] | None) -> tuple[Tensor, Tensor]:
+    def _steps(self, x: Tensor, lengths: Lengths | None) -> tuple[Tensor, Tensor]:
         """The steps of all sequences [S, .], embedded, and how many each has, int64 [n]."""
         _check_steps(x, self.embedding, self.entering, ragged=lengths is not None)
         if lengths is None:
@@ -180,9 +180,5 @@ def _check_steps(x: Tensor, embedding: nn.Embedding | None, width: int, ragged: 
     if x.dim() != len(shape) or (embedding is None and x.size(-1) != width):
         how = "with lengths" if ragged else "without lengths"
         raise InputError(f"x has shape {list(x.shape)}; expected [{', '.join(shape)}] {how}")
-    if embedding is not None and x.numel():
-        low, high = int(x.min()), int(x.max())
-        if low < 0 or high >= embedding.num_embeddings:
-            raise IndexRangeError(
-                f"tokens are between {low} and {high}; expected 0 to {embedding.num_embeddings - 1}"
-            )
+    if embedding is not None:
+        check_tokens("x", x, embedding.num_embeddings, "inputs")

@@ -1,6 +1,5 @@
 """The Transformer, encoder and decoder, on sentences as graphs: no padding, no masks."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gat.errors import ArgumentTypeError, IndexRangeError, InputError
+from gat.errors import InputError
 from gat.graph import Graph
 from gat.graph.intervals import rows_of_blocks
 from gat.graph.structure import lazy
 from gat.models.parts import check_counts, reset_children
+from gat.models.tokens import Lengths, check_tokens, shifted, sizes_of
 from gat.nn.multihead import Projected
 from gat.nn.normalizers import Normalizer
 from gat.nn.scores import Score
@@ -20,9 +20,6 @@ from gat.nn.transformer import DecoderBlock, EncoderBlock, SinusoidalPositions
 from gat.topology import bipartite, causal, complete
 
 __all__ = ["Transformer"]
-
-Lengths = Tensor | Sequence[int]
-INTEGERS = (torch.int64, torch.int32)
 
 
 class Transformer(nn.Module):
@@ -102,7 +99,7 @@ class Transformer(nn.Module):
         neither one another nor the vocabularies.
         """
         memory = self.encode(source, source_lengths)
-        sizes = _sizes("target", target, target_lengths)
+        sizes = sizes_of("target", target, target_lengths)
         if sizes.numel() != memory.lengths.numel():
             raise InputError(
                 f"there are {memory.lengths.numel()} sentences in source and {sizes.numel()} in "
@@ -110,14 +107,14 @@ class Transformer(nn.Module):
             )
         edges = causal(sizes, device=target.device)
         cross_edges = bipartite(memory.lengths, sizes, device=target.device)
-        x = self.target(_shifted(target, sizes, self.begin), sizes)
+        x = self.target(shifted(target, sizes, self.begin), sizes)
         for block, seen in zip(self.decoder.layers, memory.seen, strict=True):
             x = block(x, seen, edges, cross_edges)
         return self.generator(self.decoder.norm(x))
 
     def encode(self, source: Tensor, source_lengths: Lengths) -> "Memory":
         """What the decoder looks at, of source [sum(S)] as in ``forward``."""
-        sizes = _sizes("source", source, source_lengths)
+        sizes = sizes_of("source", source, source_lengths)
         edges = complete(sizes, device=source.device)
         x = self.source(source, sizes)
         for block in self.encoder.layers:
@@ -209,42 +206,7 @@ class Embedding(nn.Module):
         """tokens [sum(lengths)], or [B, T] without lengths: [..., F]; the rest as
         `SinusoidalPositions`."""
         size, channels = self.weight.shape
-        _check_tokens(self.name, tokens, size)
+        check_tokens(self.name, tokens, size, f"{self.name}_size")
         return self.positions(
             F.embedding(tokens, self.weight) * channels**0.5, lengths, first=first
-        )
-
-
-def _shifted(target: Tensor, sizes: Tensor, begin: int) -> Tensor:
-    """What the decoder reads: of each sentence ``begin`` and all but the last token."""
-    read = target.roll(1)
-    starts = sizes.cumsum(0) - sizes
-    read[starts[sizes > 0]] = begin
-    return read
-
-
-def _sizes(name: str, tokens: Tensor, lengths: Lengths) -> Tensor:
-    """The lengths of the sentences that ``tokens`` are, int64 [n]."""
-    given = lengths if isinstance(lengths, Tensor) else torch.tensor(lengths, dtype=torch.int64)
-    if given.dtype not in INTEGERS:
-        raise ArgumentTypeError(f"{name}_lengths has dtype {given.dtype}; expected torch.int64")
-    if tokens.dim() != 1 or given.dim() != 1 or int(given.sum()) != tokens.numel():
-        raise InputError(
-            f"{name} has shape {list(tokens.shape)} and {name}_lengths {list(given.shape)}, which "
-            f"sum to {int(given.sum())}; expected all sentences one after the other, without "
-            f"padding, [sum of the lengths], and [sentences]"
-        )
-    return given.to(tokens.device, torch.int64)
-
-
-def _check_tokens(name: str, tokens: Tensor, size: int) -> None:
-    if tokens.dtype not in INTEGERS:
-        raise ArgumentTypeError(f"{name} has dtype {tokens.dtype}; expected torch.int64 tokens")
-    if tokens.numel() == 0:
-        return
-    low, high = (int(end) for end in torch.aminmax(tokens))
-    if low < 0 or high >= size:
-        raise IndexRangeError(
-            f"{name} has the token {low if low < 0 else high}; the model was made for tokens in "
-            f"[0, {size}), {name}_size={size}"
         )

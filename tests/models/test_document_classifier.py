@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import gat
-from gat.errors import InputError
+from gat.errors import IndexRangeError, InputError
 from gat.models import DocumentClassifier
 from gat.models.document_classifier import POOLINGS
 from gat.models.encoders import ENCODERS
@@ -120,5 +120,7 @@ def test_counts_are_refused_that_do_not_fit(pooling):
         model(words, [2, 3], [1])
     with pytest.raises(InputError, match="counts of 0 or more for 5 words"):
         model(words, [6, -1], [2])
+    with pytest.raises(IndexRangeError, match=r"words has the token -1; .*vocabulary_size="):
+        model(words - 1, [2, 3], [2])
     with pytest.raises(InputError, match="pooling is 'deep'; expected one of 'hierarchical'"):
         classifier(pooling="deep")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gat import record_attention
-from gat.errors import IndexRangeError, InputError
+from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.models import Seq2Seq
 from gat.models.seq2seq import ALIGNMENTS, BEFORE
 
@@ -295,14 +295,20 @@ TWO = torch.tensor([1, 2])
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ((TWO, [3], TWO, [2]), InputError, r"source has shape \[2\] and lengths .* sum to 3"),
-        ((TWO, [2, 0], TWO, [1, 1]), InputError, "expected tokens .* of 1 or more each"),
+        (
+            (TWO, [3], TWO, [2]),
+            InputError,
+            r"source has shape \[2\] .* sum to 3",
+        ),
+        ((TWO, [2, 0], TWO, [1, 1]), InputError, r"source_lengths is \[2, 0\]; expected sent"),
         ((TWO, [2], TWO[None], [2]), InputError, r"target has shape \[1, 2\]"),
         ((TWO, [2], TWO, [1, 1]), InputError, "1 source sentences and 2 target sentences"),
-        ((TWO + 7, [2], TWO, [2]), IndexRangeError, "source has token 9; expected 0 to 8"),
-        ((TWO, [2], -TWO, [2]), IndexRangeError, "target has token -2; expected 0 to 7"),
+        ((TWO + 7, [2], TWO, [2]), IndexRangeError, "source has the token 9; .* source_size=9"),
+        ((TWO[:0], [], TWO[:0], []), InputError, r"source_lengths is \[\]; expected sentences, at"),
+        ((TWO.float(), [2], TWO, [2]), ArgumentTypeError, "source has dtype torch.float32"),
+        ((TWO, [2], -TWO, [2]), IndexRangeError, "target has the token -2; .* target_size=8"),
     ],
-    ids=["lengths", "empty_sentence", "shape", "counts", "large_token", "negative_token"],
+    ids=["lengths", "empty", "shape", "counts", "large_token", "none", "dtype", "negative_token"],
 )
 def test_sentences_that_do_not_fit_are_refused_in_words(given, error, message):
     with pytest.raises(error, match=message):

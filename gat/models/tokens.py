@@ -1,0 +1,50 @@
+"""Sentences as networks are handed them: tokens one after the other, and how many each has."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gat.errors import ArgumentTypeError, IndexRangeError, InputError
+
+__all__ = ["Lengths", "check_tokens", "shifted", "sizes_of"]
+
+Lengths = Tensor | Sequence[int]
+INTEGERS = (torch.int64, torch.int32)
+
+
+def sizes_of(name: str, tokens: Tensor, lengths: Lengths) -> Tensor:
+    """The lengths of the sentences that ``tokens`` [sum(lengths)] are, int64 [n] beside them; by
+    ``name`` in errors."""
+    given = lengths if isinstance(lengths, Tensor) else torch.tensor(lengths, dtype=torch.int64)
+    if given.dtype not in INTEGERS:
+        raise ArgumentTypeError(f"{name}_lengths has dtype {given.dtype}; expected torch.int64")
+    if tokens.dim() != 1 or given.dim() != 1 or int(given.sum()) != tokens.numel():
+        raise InputError(
+            f"{name} has shape {list(tokens.shape)} and {name}_lengths {list(given.shape)}, which "
+            f"sum to {int(given.sum())}; expected all sentences one after the other, without "
+            f"padding, [sum of the lengths], and [sentences]"
+        )
+    return given.to(tokens.device, torch.int64)
+
+
+def check_tokens(name: str, tokens: Tensor, size: int, option: str) -> None:
+    """Refuse what are no tokens of a vocabulary of ``size``, which the network was told as
+    ``option``."""
+    if tokens.dtype not in INTEGERS:
+        raise ArgumentTypeError(f"{name} has dtype {tokens.dtype}; expected torch.int64 tokens")
+    if tokens.numel() == 0:
+        return
+    low, high = (int(end) for end in torch.aminmax(tokens))
+    if low < 0 or high >= size:
+        raise IndexRangeError(
+            f"{name} has the token {low if low < 0 else high}; the model was made for tokens in "
+            f"[0, {size}), {option}={size}"
+        )
+
+
+def shifted(target: Tensor, sizes: Tensor, begin: int) -> Tensor:
+    """What a decoder reads that is to write ``target``: of each sentence ``begin`` and all but the
+    last token."""
+    first = sizes.cumsum(0) - sizes
+    return target.roll(1).index_fill(0, first[sizes > 0], begin)
