@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gat.cli.inspect import write_picture
+from gat.cli.looked_at import looks_of_document, looks_of_image, looks_of_tokens
 from gat.cli.options import Inspect
 from gat.cli.show import percent, say, table
 from gat.errors import InputError
@@ -15,15 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["inspect_examples"]
 
 # What is only about graphs of nodes.
-OF_NODES = ("report", "pictures", "explainer", "graph")
-# Rows of the table, at most.
-MOST = 40
+OF_NODES = ("report", "pictures", "graph", "hops", "faithfulness", "explainer")
+# Parts of the names of layers that lead to the answer; the first of these is shown first.
+TELLING = ("cross", "alignment", "pooling")
+# Rows of the table that are shown of its beginning and of its end.
+SHOWN = 20
 
 
 def inspect_examples(run: "OpenedExamples", options: Inspect) -> None:
     """Look into what the model answers to one example of the test part."""
+    unasked = Inspect()
     for name in OF_NODES:
-        if getattr(options, name):
+        if getattr(options, name) != getattr(unasked, name):
             raise InputError(
                 f"--{name} is about runs on graphs, and {run.path} is one on examples "
                 f"({run.task.kind}); --node, --layer, --head, --png, --html and --save apply"
@@ -38,81 +43,61 @@ class ExampleLook:
 
     def __init__(self, run: "OpenedExamples", options: Inspect) -> None:
         from gat.inspection import Attention, joined, record_attention
+        from gat.inspection.recording.listening import attention_layers
 
+        if not attention_layers(run.model):
+            raise InputError(
+                f"{run.path}: its network, {run.config.model.name}, has no attention, so there is "
+                f"nothing to look at; choose a run that has, such as one of gat train dates"
+            )
         self.run, self.options = run, options
         self.example = run.example(_number(options.node))
         with torch.no_grad(), record_attention(run.model) as attention:
             run.model(*self.example.inputs)
         names = [name for name in attention if "#" not in name]
         self.attention = Attention([joined(attention, name) for name in names])
-        self.layer = options.layer or self._first()
+        telling = [name for name in names if any(part in name for part in TELLING)]
+        self.layer = options.layer or [*telling, *names][0]
         self.record = self.attention[self.layer]
         if options.head is not None:
             self.record.head(options.head)
 
-    def _first(self) -> str:
-        """The layer shown first: one that looks from the answer to the question, else the first."""
-        ends = {name: (each.num_src, each.num_dst) for name, each in self.attention.items()}
-        answer, tokens = self.example.answer, self.example.tokens
-        if answer is not None and tokens is not None:
-            across = [name for name, of in ends.items() if of == (len(tokens), len(answer))]
-            # A Transformer's cross-attention; of sentences of one length each layer fits.
-            named = [name for name in across if "cross" in name or "alignment" in name]
-            return (named or across or list(ends))[0]
-        return next(iter(ends))
-
     def say(self) -> None:
         """Which example, the answer, and what each part of it looked at most."""
         run, example = self.run, self.example
-        say(f"{run.path}: {run.task.name}, test {run.result.metric} {percent(run.result.test)} %")
-        verdict = "right" if example.said == example.right else f"wrong, it is {example.right!r}"
-        asked = "" if example.tokens is None else f" {self._text()!r}"
-        say(f"example {example.number}{asked}: answered {example.said!r}, {verdict}")
+        said = f"{run.path}: {run.task.name}, test {run.result.metric} {percent(run.result.test)} %"
+        say(said if run.result.stopped_by else f"{said}, of a run that has not ended")
+        say(f"example {example.number}{self._asked()}: answered {self._answer()}")
         say(f"layers that attended: {', '.join(self.attention)}; shown: {self.layer}")
-        rows = self._rows()
-        if rows:
-            table(["looking", "looks most at", "weight"], rows[:MOST])
+        header, rows = self._looks()
+        left_out = max(0, len(rows) - 2 * SHOWN)
+        table(header, rows[:SHOWN] + rows[SHOWN + left_out :])
+        if left_out:
+            say(f"{left_out} in the middle are not listed")
 
-    def _text(self) -> str:
+    def _asked(self) -> str:
         words = self.run.task.source_vocabulary
-        joiner = " " if words is None else words.joiner
-        assert self.example.tokens is not None
-        return joiner.join(token for token in self.example.tokens if token != "</s>")
+        if words is None or self.example.tokens is None:
+            return ""
+        return f" {words.joiner.join(one for one in self.example.tokens if one != '</s>')!r}"
 
-    def _rows(self) -> list[list[Any]]:
-        sources, targets = self._names(self.record)
-        if sources is None or targets is None:
-            return []
-        part = self.record.mean() if self.options.head is None else self._head(self.record)
-        rows = []
-        for target, name in enumerate(targets):
-            found = part.neighbours(target)
-            if found:
-                weight = f"{100 * float(found[0].weights[0]):.1f} %"
-                rows.append([name, f"{sources[found[0].node]} ({found[0].node})", weight])
-        return rows
+    def _answer(self) -> str:
+        said, right = self.example.said, self.example.right
+        return f"{said!r}, right" if said == right else f"{said!r}, wrong, it is {right!r}"
 
-    def _head(self, record: "AttentionRecord") -> "AttentionRecord":
-        assert self.options.head is not None
-        return record.head(self.options.head)
+    def _looks(self) -> tuple[list[str], list[list[Any]]]:
+        """The table of what is looked at, with its header."""
+        example = self.example
+        if example.image is not None:
+            return looks_of_image(self._shown(self.record), example.image)
+        if example.document is not None and (levels := self._levels()) is not None:
+            words, sentences = map(self._shown, levels)
+            return looks_of_document(words, sentences, example.document)
+        return looks_of_tokens(self._shown(self.record), self._ends())
 
-    def _names(self, record: "AttentionRecord") -> tuple[list[str] | None, list[str] | None]:
-        """The tokens of a record's sources and targets, where they are tokens."""
-        tokens = self.example.tokens
-        if tokens is not None and record.num_src == record.num_dst == len(tokens) - 1:
-            # A state that looks back: after each token but the last, before each but the first.
-            return tokens[:-1], tokens[1:]
-        known = [each for each in (tokens, self.example.answer) if each is not None]
-        # Causal attention over the answer reads what was written before each step.
-        if self.example.answer is not None:
-            known.append(["<s>", *self.example.answer[:-1]])
-        sources = next((each for each in known if len(each) == record.num_src), None)
-        if record.num_dst == record.num_src:
-            return sources, sources
-        targets = next((each for each in known if len(each) == record.num_dst), None)
-        if targets is None and record.num_dst == 1:
-            targets = [self.example.said]
-        return sources, targets
+    def _shown(self, record: "AttentionRecord") -> "AttentionRecord":
+        """Of the head asked for, else the mean of all."""
+        return record.mean() if self.options.head is None else record.head(self.options.head)
 
     def write(self) -> None:
         """The files asked for."""
@@ -121,8 +106,7 @@ class ExampleLook:
             self.attention.save(options.save)
             say(f"wrote {options.save}")
         if options.png is not None:
-            self._picture().savefig(options.png)
-            say(f"wrote {options.png}")
+            write_picture(self._picture(), options.png)
         if options.html is not None:
             say(f"wrote {self._page()}")
 
@@ -132,10 +116,13 @@ class ExampleLook:
         example, head = self.example, self.options.head
         if example.image is not None:
             return pictures.draw_image_attention(self.record, example.image, head=head)
-        if example.document is not None and len(self.attention) == 2:
-            words, sentences = self._levels()
-            return pictures.draw_document(words, sentences, example.document, head=head)
-        return pictures.draw_alignment(self.record, *self._tokens(), head)
+        if example.document is not None and (levels := self._levels()) is not None:
+            return pictures.draw_document(*levels, example.document, head=head)
+        sources, targets = self._ends()
+        if len(targets) == 1:
+            # A matrix of one row has its words where they can hardly be read.
+            return pictures.draw_sentence(self.record, sources, head=head, target_tokens=targets)
+        return pictures.draw_alignment(self.record, sources, targets, head)
 
     def _page(self) -> Any:
         from gat import inspection
@@ -143,35 +130,38 @@ class ExampleLook:
         example, options = self.example, self.options
         assert options.html is not None
         shown: dict[str, Any] = {"layer": self.layer, "head": options.head}
-        title = f"{self.run.task.name}, example {example.number}"
+        title = f"{self.run.task.name}, example {example.number}: {self._answer()}"
         if example.image is not None:
             record = list(self.attention.values())
             return inspection.write_image_page(options.html, record, example.image, title, **shown)
-        if example.document is not None and len(self.attention) == 2:
-            words, sentences = self._levels()
+        if example.document is not None and (levels := self._levels()) is not None:
             return inspection.write_document_page(
-                options.html, words, sentences, example.document, title, head=options.head
+                options.html, *levels, example.document, title, head=options.head
             )
-        sources, targets = self._tokens()
-        ends = (self.record.num_src, self.record.num_dst)
-        same = [one for one in self.attention.values() if (one.num_src, one.num_dst) == ends]
-        return inspection.write_text_page(options.html, same, sources, targets, title, **shown)
+        sources, targets = ends = self._ends()
+        same = [one for one in self.attention.values() if self._ends_of(one) == ends]
+        looking = None if targets is sources else targets
+        return inspection.write_text_page(options.html, same, sources, looking, title, **shown)
 
-    def _levels(self) -> list["AttentionRecord"]:
-        """Those of words and of sentences."""
-        return sorted(self.attention.values(), key=lambda record: -record.num_src)
+    def _levels(self) -> "tuple[AttentionRecord, AttentionRecord] | None":
+        """Those that pool words to sentences and sentences to the document, if one is shown."""
+        pooling = [one for name, one in self.attention.items() if "pooling" in name]
+        if len(pooling) != 2 or "pooling" not in self.layer:
+            return None
+        return pooling[0], pooling[1]
 
-    def _tokens(self) -> tuple[list[str], list[str]]:
-        example = self.example
-        if example.document is not None:
-            return [word for line in example.document for word in line], [example.said]
-        sources, targets = self._names(self.record)
-        if sources is None or targets is None:
+    def _ends_of(self, record: "AttentionRecord") -> tuple[list[str], list[str]] | None:
+        return self.example.ends(record.layer, record.num_src, record.num_dst)
+
+    def _ends(self) -> tuple[list[str], list[str]]:
+        """What the sources and targets of the layer shown are called."""
+        ends = self._ends_of(self.record)
+        if ends is None:
             raise InputError(
                 f"{self.layer} attends from {self.record.num_src} to {self.record.num_dst} nodes, "
                 f"which are not the example's tokens; choose another --layer"
             )
-        return sources, targets
+        return ends
 
 
 def _number(node: str | None) -> int:

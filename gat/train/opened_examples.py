@@ -1,6 +1,7 @@
 """A finished run on examples, opened to look into: what its model answers to an example of the test
 part, and what it is called with so that its attention can be recorded."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,34 @@ class Example:
     answer: list[str] | None = None
     document: list[list[str]] | None = None
     image: Tensor | None = None
+
+    def ends(self, layer: str, num_src: int, num_dst: int) -> tuple[list[str], list[str]] | None:
+        """What the sources [num_src] and the targets [num_dst] of a layer of the network are
+        called; None where they are no tokens, words or sentences.
+
+        The layer's name tells too, since a question and its answer may be of one length.
+        """
+        known = self._ends_known(layer)
+        return next((ends for ends in known if tuple(map(len, ends)) == (num_src, num_dst)), None)
+
+    def _ends_known(self, layer: str) -> Iterator[tuple[list[str], list[str]]]:
+        tokens, answer, whole = self.tokens or [], self.answer, [self.said]
+        if answer is not None:
+            # Attention over the answer is over what was written before each step.
+            written = ["<s>", *answer[:-1]]
+            reads = layer.startswith("encoder")
+            inside = (tokens, tokens) if reads else (written, written)
+            yield inside if reads or "self_attn" in layer else (tokens, answer)
+        elif self.document is not None:
+            words = [word for line in self.document for word in line]
+            sentences = [f"sentence {number}" for number in range(len(self.document))]
+            yield from ((words, whole), (sentences, whole), (words, sentences))
+            yield from ((words, words), (sentences, sentences))
+        else:
+            yield from ((tokens, tokens), (tokens, whole))
+            # A state that looks back: after each token but the last, before each but the first.
+            steps = tokens[::-1] if "reverse" in layer else tokens
+            yield steps[:-1], steps[1:]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,9 @@ SMALL = {
     "dates/luong-general": {"model.hidden_channels": 8, "model.embedding_channels": 4},
     "dates/bahdanau": {"model.hidden_channels": 8, "model.embedding_channels": 4},
     "dates/transformer": {"model.channels": 8, "model.heads": 2, "model.feedforward": 8},
-    "documents/hierarchical": {"model.channels": 8},
+    "dates/monotonic": {"model.hidden_channels": 8, "model.embedding_channels": 4},
+    "documents/hierarchical": {"model.channels": 8, "model.encoder": "self-attention"},
+    "documents/flat": {"model.channels": 8},
     "digit-images/attention-net": {"model.widths": [4, 4, 4]},
     "digit-rows/attention": {"model.hidden_channels": 8},
     "recall/attentive-rnn-t20": {"model.hidden_channels": 8, "data.options": {"length": 5, **FEW}},
@@ -21,7 +23,9 @@ LAYERS = {
     "dates/luong-general": "decoder.alignment.attention",
     "dates/bahdanau": "decoder.alignment.attention",
     "dates/transformer": "cross",
+    "dates/monotonic": "decoder.alignment.attention",
     "documents/hierarchical": "reader.poolings.0.attention",
+    "documents/flat": "reader.poolings.0.attention",
     "digit-images/attention-net": "look.attention",
     "digit-rows/attention": "readout.attention",
     "recall/attentive-rnn-t20": "attention",
@@ -100,6 +104,8 @@ def test_inspect_of_a_translation_tells_what_each_character_looks_at(runs, run):
         (["--node", "12"], "example is 12; dates has 12 in its test part"),
         (["--node", "first"], "--node is 'first'; expected the number of an example"),
         (["--report", "r.md"], "--report is about runs on graphs"),
+        (["--graph", "0"], "--graph is about runs on graphs"),
+        (["--hops", "3"], "--hops is about runs on graphs"),
         (["--layer", "nowhere"], "there is no record of 'nowhere'"),
         (["--head", "3"], "has no record of head 3"),
     ],
@@ -108,3 +114,20 @@ def test_inspect_refuses_what_cannot_be_meant(runs, run, options, said):
     code, _, err = run("inspect", runs / "dates-luong-general", *options)
     assert code == 2
     assert said in err
+
+
+def test_inspect_of_a_layer_within_a_document_shows_its_words(runs, run, tmp_path):
+    where = ["--layer", "reader.encoders.0.attention", "--html", tmp_path / "a.html"]
+    code, out, err = run("inspect", runs / "documents-hierarchical", *where)
+    assert code == 0, err
+    assert re.search(r"^\d+ in the middle are not listed$", out, re.MULTILINE)
+    assert "The sentence" in (tmp_path / "a.html").read_text()
+
+
+def test_inspect_of_a_network_without_attention_says_so(run, tmp_path):
+    sizes = {"model.hidden_channels": 8, "model.embedding_channels": 4, "data.options": FEW}
+    config = recipe_for("dates/none").updated(**sizes, epochs=1, device="cpu", max_length=12)
+    train(config, tmp_path / "run")
+    code, _, err = run("inspect", tmp_path / "run")
+    assert code == 2
+    assert "its network, seq2seq, has no attention, so there is nothing to look at" in err
