@@ -3,7 +3,7 @@
 Each message names the data set, the part, the first bad example and what was expected.
 """
 
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import torch
@@ -151,9 +151,8 @@ def _keys(rows: Tensor | Ragged) -> list[Any]:
     if isinstance(rows, Tensor):
         flat = rows.detach().cpu().flatten(1) if rows.dim() > 1 else rows.detach().cpu()[:, None]
         return [row.tobytes() for row in flat.numpy()]
-    inner, ends = _keys(rows.values), rows.lengths.cumsum(0).tolist()
-    starts = [0, *ends[:-1]]
-    return [tuple(inner[start:end]) for start, end in zip(starts, ends, strict=True)]
+    inner, ends = _keys(rows.values), [0, *rows.lengths.cumsum(0).tolist()]
+    return [tuple(inner[start:end]) for start, end in pairwise(ends)]
 
 
 def _entries(rows: Tensor | Ragged) -> Tensor:

@@ -41,16 +41,20 @@ class ExampleSession(RunSession):
     def step(self, batch: Examples) -> Tensor | None:
         """Train on a batch."""
         self.model.train()
-        loss = self._loss(self.way.changed(batch), self.config.label_smoothing)
+        logits, targets = self._answered(self.way.changed(batch))
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.config.label_smoothing)
         return descend(loss, self.optimizer, self.clip)
 
     def validation(self) -> Score:
-        """Loss and metric of the validation part."""
-        part = self.parts["val"]
+        """Loss and metric of the validation part; the loss is the mean over all its targets, which
+        are the tokens of a translation, however they are batched."""
         self.model.eval()
+        sums, count = [], 0
         with torch.no_grad():
-            losses = [self._loss(batch) * len(batch) for batch in self._in_order(part)]
-        return Score(float(torch.stack(losses).sum()) / len(part), self.metric("val"))
+            for logits, targets in map(self._answered, self._in_order(self.parts["val"])):
+                sums.append(F.cross_entropy(logits, targets, reduction="sum"))
+                count += targets.numel()
+        return Score(float(torch.stack(sums).sum()) / count, self.metric("val"))
 
     def metric(self, name: str) -> float:
         """The share of a part's examples that are right."""
@@ -64,19 +68,22 @@ class ExampleSession(RunSession):
         return torch.cat([self.way.right(self.model, batch) for batch in batches])
 
     def scores(self) -> dict[str, Any]:
-        """The metric of each part, and what else is told of the test part."""
+        """The metric of each part, NaN of a test part without examples, and what else is told of
+        it."""
         right = {name: self.right(name) for name in PARTS}
         shares = {name: float(each.double().mean()) for name, each in right.items()}
-        batches = self._in_order(self.parts["test"])
-        with torch.no_grad():
-            measures = self.way.measures(self.model, batches, right["test"])
+        test, measures = self.parts["test"], {}
+        if len(test):
+            with torch.no_grad():
+                measures = self.way.measures(self.model, self._in_order(test), right["test"])
         return {**shares, "measures": measures}
 
-    def _loss(self, batch: Examples, label_smoothing: float = 0.0) -> Tensor:
+    def _answered(self, batch: Examples) -> tuple[Tensor, Tensor]:
+        """The model's logits, float32 [R, K], and the classes [R] that they are held to."""
         bfloat16 = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             logits, targets = self.way.logits(self.model, batch)
-        return F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
+        return logits.float(), targets
 
     def _in_order(self, part: Examples) -> Iterator[Examples]:
         for rows in torch.arange(len(part), device=self.device).split(self.config.batch_size):

@@ -1,6 +1,7 @@
 """Training on examples: sentences, sequences, images and documents, by the trainer of graphs."""
 
 import json
+import math
 from itertools import product
 from typing import Any
 
@@ -11,6 +12,7 @@ from gat.data import Examples, ExampleTask, Ragged
 from gat.data.vocabulary import Vocabulary
 from gat.errors import CheckpointMismatchError, ConfigError, InputError
 from gat.train import ExamplesConfig, Terminated, TrainConfig, evaluate, train
+from gat.train.example_session import ExampleSession
 from gat.train.example_ways import longest_handled, way_for
 from gat.train.kinds import config_for, nodes_only, read_config
 
@@ -132,6 +134,27 @@ def test_train_resumed_between_two_steps_is_the_uninterrupted_run(
     assert kept(tmp_path / "run") == kept(tmp_path / "whole")
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_train_without_a_test_part_scores_the_others(name, tmp_path):
+    task = SMALL[name][0]()
+    task.parts["test"] = task.parts["test"].select(torch.empty(0, dtype=torch.int64))
+    result = train(config(name, epochs=1), tmp_path / "run", task=task)
+    assert math.isnan(result.test)
+    assert not math.isnan(result.train + result.val)
+    assert result.measures == {}
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["test"] is None
+
+
+@pytest.mark.parametrize("name", ["seq2seq", "document-classifier"])
+def test_validation_loss_does_not_depend_on_the_batches(name):
+    task, losses = SMALL[name][0](), []
+    for size in (1, 5, 12):
+        session = ExampleSession(config(name, batch_size=size), task, torch.device("cpu"))
+        losses.append(session.validation().loss)
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
 
 def test_train_resumed_on_other_examples_is_refused(tmp_path):
