@@ -29,20 +29,20 @@ Number = Annotated[float | None, NUMBER, given("X", RECIPE)]
 
 @dataclass(frozen=True)
 class Train:
-    """Train a graph attention network.
+    """Train a graph attention network, or one on sentences, sequences, images or documents.
 
-    The configuration is the data set's own recipe (experiments/DATASET/gat.toml) where there is
-    one, then --config, then the options given here. The run is kept in a folder under runs/ and
-    can be continued with --resume after Ctrl-C, a kill or a crash.
+    The configuration is the data set's own recipe (an experiment under experiments/DATASET) where
+    there is one, then --config, then the options given here. The run is kept in a folder under
+    runs/ and can be continued with --resume after Ctrl-C, a kill or a crash.
 
-    Examples: `gat train`; `gat train cora --seed 1`;
+    Examples: `gat train`; `gat train cora --seed 1`; `gat train dates/transformer`;
     `gat train --edges edges.csv --nodes nodes.csv --label topic`.
     """
 
     dataset: Annotated[
         Positional[str | None], given("[DATASET]", "(default: digits, which needs no network)")
     ] = None
-    """A data set; `gat datasets` lists them."""
+    """A data set (`gat datasets` lists them) or an experiment's recipe (`gat reproduce`)."""
 
     edges: File = None
     """A graph of your own: its edges (CSV, or one .npz or .graphml file that holds everything)."""
@@ -124,7 +124,8 @@ class Inspect:
     """Folder of a run of `gat train`."""
 
     node: Annotated[str | None, given("ID", "(default: an example)")] = None
-    """The node to look at closely: its name in the data, or its number."""
+    """The node to look at closely: its name in the data, or its number; of a run on sentences,
+    images or documents, the number of an example in the test part."""
     layer: Annotated[str | None, given("NAME", "(default: the first)")] = None
     """The layer to draw."""
     head: Annotated[int | None, WHOLE, given("N", "(default: their mean, and some)")] = None
@@ -138,7 +139,7 @@ class Inspect:
     """Write a page to look around in, one file that works offline: of what reaches --node,
     or of the whole graph, if it has at most 5000 edges."""
     png: File = None
-    """Write a picture of the node's neighbourhood."""
+    """Write a picture of the node's neighbourhood, or of what the example's answer looked at."""
     pictures: Folder = None
     """Write every picture into this folder."""
     report: File = None

@@ -35,6 +35,8 @@ SETTINGS = {
     "weight_decay": ("optimizer.weight_decay",),
     "memory_budget": ("memory_budget",),
 }
+# The same of networks on examples, where theirs are called otherwise.
+OF_EXAMPLES = {"layers": ("model.layers",), "dropout": ("model.dropout",)}
 # Those that are paths.
 PATHS = ("data.edges", "data.nodes", "data.root")
 
@@ -80,13 +82,22 @@ def evaluate_command(options: Evaluate) -> None:
 
 def resolve(options: Train) -> "Config":
     """The configuration asked for: recipe, file or earlier run, then options, then --set."""
+    from gat.train import ExamplesConfig
+
+    base = _base(options)
     changes: dict[str, Any] = {}
-    for option, keys in SETTINGS.items():
+    of_examples = isinstance(base, ExamplesConfig)
+    if of_examples and options.memory_budget is not None:
+        raise InputError(
+            f"--memory-budget is about graphs, whose memory is predicted, and {base.data.name} is "
+            f"made of examples; take fewer at a time instead: --set batch_size=N"
+        )
+    for option, keys in (SETTINGS | (OF_EXAMPLES if of_examples else {})).items():
         value = getattr(options, option)
         if value is not None:
             changes |= dict.fromkeys(keys, str(value) if isinstance(value, Path) else value)
     changes |= dict(_setting(text) for text in options.set)
-    config = _base(options).updated(**_absolute(changes))
+    config = base.updated(**_absolute(changes))
     given = getattr(config.data, "edges", None)
     if options.dataset is not None and given is not None:
         edges = f"data.edges = {given!r}"

@@ -44,18 +44,32 @@ class Section(BaseModel):
 
 
 def _problems(error: Any, section: type[BaseModel]) -> list[Problem]:
-    path = tuple(str(part) for part in error["loc"])
-    inner = error.get("ctx", {}).get("error")
+    path, context = _path(error["loc"], section), error.get("ctx", {})
+    inner = context.get("error")
     if isinstance(inner, RefusedConfig):
         return [(path + inner_path, text) for inner_path, text in inner.problems]
     if error["type"] == "extra_forbidden":
         return [(path, unknown_key(path[-1], list(section.model_fields)))]
     if error["type"] == "value_error":
         return [(path, str(inner))]
-    if error["type"] == "model_type":
+    if error["type"] in ("model_type", "model_attributes_type"):
         return [(path, f"expected a table of settings, got {_shown(error['input'])}")]
+    if error["type"].startswith("union_tag"):
+        # One of several tables is meant, and its key tells which.
+        key = context["discriminator"].strip("'")
+        if "tag" not in context:
+            return [((*path, key), f"missing; it tells which table of {path[-1]} is meant")]
+        return [((*path, key), f"expected {context['expected_tags']}, got {context['tag']!r}")]
     text = error["msg"].replace("Input should be", "expected")
     return [(path, f"{text}, got {_shown(error['input'])}")]
+
+
+def _path(places: tuple[Any, ...], section: type[BaseModel]) -> tuple[str, ...]:
+    """The key by its tables; where one of several tables is meant, without that one's name."""
+    path = tuple(map(str, places))
+    field = section.model_fields.get(path[0]) if path else None
+    tagged = field is not None and field.discriminator is not None
+    return path[:1] + path[2:] if tagged else path
 
 
 def unknown_key(key: str, known: list[str]) -> str:

@@ -4,16 +4,19 @@
 (:mod:`gat.models`), the sizes of input and output come from the data.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from gat.data import cards
 from gat.train.config_errors import Section
 from gat.train.run_config import (
     Count,
     CountOrZero,
     Fraction,
+    NotNegative,
     OptimizerConfig,
+    Positive,
     RunConfig,
     StoppingConfig,
 )
@@ -35,12 +38,24 @@ class ExampleDataConfig(Section):
 
     # A data set's name; see `gat datasets`.
     name: str
-    # The data set's own options, where they differ from its card's, say {length = 500} of recall.
+    # The data set's own options, say {length = 500} of recall; those left out are its card's.
     options: dict[str, int | float | str | bool] = Field(default_factory=dict)
     # The folder looked in first for the data; those that are made need none.
     root: str | None = None
     # Of several splits which; those that are made have one.
     split: Literal[0] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_are_whole(cls, values: Any) -> Any:
+        """All options stand in the configuration, so that no run and no stored result is taken for
+        one on other data when those of the card change."""
+        name = values.get("name") if isinstance(values, dict) else None
+        card = cards().get(name) if isinstance(name, str) else None
+        given = {} if card is None else values.get("options", {})
+        if card is None or not isinstance(given, dict):
+            return values
+        return {**values, "options": {**card.options, **given}}
 
 
 class Seq2SeqConfig(Section):
@@ -118,7 +133,9 @@ class AttentionNetConfig(Section):
     """:class:`gat.models.AttentionNet`."""
 
     name: Literal["attention-net"]
+    # Of the residual blocks.
     widths: list[Count] = Field(default_factory=lambda: [64, 128, 256])
+    strides: list[Count] = Field(default_factory=lambda: [1, 2, 1])
     attention: Literal["after", "before", "pool", "none"] = "after"
     # Pixels at most so far away are looked at; None: all.
     radius: Count | None = None
@@ -140,8 +157,8 @@ ExamplesModel = Annotated[
 class ExamplesOptimizerConfig(OptimizerConfig):
     """As :class:`OptimizerConfig`, with the defaults of these networks."""
 
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
 
 
 class ExamplesConfig(RunConfig):
@@ -160,3 +177,11 @@ class ExamplesConfig(RunConfig):
     # Translation: the longest answer, and the beam's width in the final scores (0: no beam).
     max_length: Count = 64
     beam_width: CountOrZero = 4
+
+    @model_validator(mode="after")
+    def _images_are_shifted(self) -> Self:
+        if self.shift and self.model.name != "attention-net":
+            raise ValueError(
+                f"shift is of images, and model.name is {self.model.name!r}; leave it out"
+            )
+        return self

@@ -110,7 +110,7 @@ def experiments() -> dict[str, Experiment]:
 
 
 def experiment(name: str) -> Experiment:
-    """The experiment called ``name``; InputError lists near matches and the known ones."""
+    """The experiment called ``name``; InputError lists near matches and those of its data set."""
     files = _files()
     if name in files:
         first, *others = _read(name, files[name])
@@ -124,7 +124,11 @@ def experiment(name: str) -> Experiment:
         return known[name]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise InputError(f"there is no experiment {name!r}; {hint}known are: {', '.join(known)}")
+    # All of them would bury what is said.
+    dataset = name.partition("/")[0]
+    own = [one for one in known if one.startswith(f"{dataset}/")]
+    listed = f"those of {dataset} are: {', '.join(own)}" if own else "gat reproduce lists them"
+    raise InputError(f"there is no experiment {name!r}; {hint}{listed}")
 
 
 def recipe_for(dataset: str) -> Config:

@@ -32,7 +32,7 @@ def config_for(config: Config | None, task: Task) -> Config:
             f"network; pass an ExamplesConfig, such as recipe_for('dates')"
         )
     config = config or TrainConfig()
-    _check_kinds(config, task)
+    _check_task(config, task)
     # A replica has another name than its card, by which it is read again.
     name = task.name if task.card is None else task.card.name
     return config.updated(**{"data.name": name})
@@ -53,19 +53,21 @@ def load_task(config: DataConfig | ExampleDataConfig) -> Any:
     from gat import data
 
     if isinstance(config, ExampleDataConfig):
+        _check_kinds(True, config.name, not data.card(config.name).is_graph)
         return data.load_examples(config.name, config.root, **config.options)
     if config.edges is not None:
         options = config.files.model_dump()
         options |= config.model_dump(include={"allow_overlap", "check_finite"})
         task = data.from_files(config.edges, config.nodes, config.label, **options)
     else:
+        _check_kinds(False, config.name, not data.card(config.name).is_graph)
         task = data.load(config.name, config.root, download=config.download)
     return _as_wanted(task, config)
 
 
 def checked(task: Any, config: Config) -> Any:
     """The task, validated as the configuration wants it."""
-    _check_kinds(config, task)
+    _check_task(config, task)
     if isinstance(config, ExamplesConfig):
         return task.validate()
     options = config.data
@@ -78,11 +80,16 @@ def _as_wanted(task: NodeTask, config: DataConfig) -> NodeTask:
     return task.without_edge_features() if leaves_out else task
 
 
-def _check_kinds(config: Config, task: Task) -> None:
-    examples = isinstance(config, ExamplesConfig)
-    if examples is not isinstance(task, ExampleTask):
+def _check_task(config: Config, task: Task) -> None:
+    of_examples = isinstance(config, ExamplesConfig)
+    _check_kinds(of_examples, task.name, isinstance(task, ExampleTask))
+
+
+def _check_kinds(of_examples: bool, name: str, made_of_examples: bool) -> None:
+    """Refuse a configuration of nodes for a task of examples, and the reverse."""
+    if of_examples is not made_of_examples:
         raise InputError(
-            f"the configuration is of {'examples' if examples else 'nodes'} and {task.name} is a "
-            f"task of {'nodes' if examples else 'examples'}; [model] name tells which: a network "
-            f"of examples has one, a GAT on nodes none"
+            f"the configuration is of {'examples' if of_examples else 'nodes'} and {name} is a "
+            f"task of {'nodes' if of_examples else 'examples'}; [model] name tells which: a "
+            f"network of examples has one, a GAT on nodes none"
         )

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from gat.cli import main
+from gat.cli.options import Train
+from gat.cli.train import resolve
 from gat.train import recipe_for, train
 
 FEW = {"train": 40, "val": 10, "test": 12}
@@ -70,10 +72,35 @@ def test_train_tells_task_network_scores_and_what_else_was_measured(run, tmp_pat
     assert score in again
 
 
-def test_train_refuses_options_of_graphs_by_their_key(run):
-    code, _, err = run("train", "dates", "--layers", "3")
+def test_train_sets_what_networks_of_examples_call_otherwise():
+    options = Train("dates", layers=2, dropout=0.25, hidden=6, epochs=3)
+    config = resolve(options)
+    model = config.model
+    assert (model.layers, model.dropout, model.hidden_channels, config.epochs) == (2, 0.25, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--memory-budget", "1GiB"], "--memory-budget is about graphs, whose memory is predicted"),
+        (["--heads", "3"], "model.heads: unknown key; known keys: attention, cell"),
+        (["--set", "model.name=gat"], "model.name: expected 'seq2seq', 'transformer'"),
+        (["--set", "shift=2"], "shift is of images, and model.name is 'seq2seq'"),
+        (["--set", "data.options.length=3"], "dates has no option 'length'; its options are"),
+    ],
+)
+def test_train_refuses_what_is_not_of_the_network(run, options, said):
+    code, _, err = run("train", "dates", *options)
     assert code == 2
-    assert "num_layers: unknown key" in err
+    assert said in err
+
+
+def test_train_tells_the_experiments_of_the_data_set(run):
+    code, _, err = run("train", "dates/transfomer")
+    assert code == 2
+    assert "did you mean dates/transformer" in err
+    assert "those of dates are: dates/bahdanau" in err
+    assert "cora" not in err
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from gat.data import Examples, ExampleTask, Ragged
+from gat.data import Examples, ExampleTask, Ragged, card
 from gat.data.vocabulary import Vocabulary
 from gat.errors import CheckpointMismatchError, ConfigError, InputError
 from gat.train import ExamplesConfig, Terminated, TrainConfig, evaluate, train
 from gat.train.example_session import ExampleSession
 from gat.train.example_ways import longest_handled, way_for
-from gat.train.kinds import config_for, nodes_only, read_config
+from gat.train.kinds import config_for, load_task, nodes_only, read_config
+from gat.train.results import SeedResult
 
 LETTERS = Vocabulary("abcde")
 
@@ -182,6 +183,35 @@ def test_configuration_of_nodes_does_not_take_examples():
         train(TrainConfig(), task=translation())
 
 
+def test_load_task_tells_a_configuration_of_another_kind():
+    with pytest.raises(InputError, match=r"is of nodes and dates is a task of examples; \[model\]"):
+        load_task(TrainConfig(data={"name": "dates"}).data)
+    other = config("seq2seq", data={"name": "karate"})
+    with pytest.raises(InputError, match="is of examples and karate is a task of nodes"):
+        load_task(other.data)
+
+
+def test_options_left_out_are_the_cards():
+    data = config("seq2seq", data={"name": "recall", "options": {"length": 7}}).data
+    assert data.options == {**card("recall").options, "length": 7}
+    assert config("seq2seq").data.options == {}
+
+
+def test_result_on_other_examples_is_not_kept_when_the_cards_options_change(monkeypatch):
+    before = config("seq2seq", data={"name": "dates"})
+    scores = {"train": 1.0, "val": 1.0, "test": 1.0, "best_epoch": 1, "epochs": 1, "seconds": 1.0}
+    result = SeedResult(
+        "dates/x", 1, 0, "sequence-accuracy", **scores, config=before.to_dict(), versions={},
+        machine={},
+    )  # fmt: skip
+    assert result.stands_for(config("seq2seq", data={"name": "dates"}), {})
+    changed = card("dates").model_copy(update={"options": {**card("dates").options, "seed": 5}})
+    monkeypatch.setattr("gat.train.examples_config.cards", lambda: {"dates": changed})
+    now = config("seq2seq", data={"name": "dates"})
+    assert now.data.options["seed"] == 5
+    assert not result.stands_for(now, {})
+
+
 def test_examples_without_configuration_are_refused_with_the_next_step():
     with pytest.raises(InputError, match=r"copy is a task of examples.*recipe_for"):
         config_for(None, translation())
@@ -200,10 +230,20 @@ def test_read_config_tells_by_the_networks_name():
 
 
 def test_unknown_network_and_unknown_option_name_the_known_ones():
-    with pytest.raises(ConfigError, match="seq2seq"):
+    with pytest.raises(ConfigError, match=r"model\.name: expected 'seq2seq', .*, got 'perceptron'"):
         ExamplesConfig(data={"name": "dates"}, model={"name": "perceptron"})
-    with pytest.raises(ConfigError, match="attention"):
+    with pytest.raises(ConfigError, match=r"model\.atention: unknown key; did you mean attention"):
         ExamplesConfig(data={"name": "dates"}, model={"name": "seq2seq", "atention": "none"})
+    with pytest.raises(ConfigError, match=r"model\.name: missing"):
+        ExamplesConfig(data={"name": "dates"}, model={})
+    for part in ("model", "data"):
+        with pytest.raises(ConfigError, match=f"{part}: expected a table of settings, got 3"):
+            config("seq2seq", **{part: 3})
+
+
+def test_shift_is_of_images():
+    with pytest.raises(ConfigError, match=r"shift is of images, and model\.name is 'seq2seq'"):
+        config("seq2seq", shift=1)
 
 
 def test_longest_handled_is_the_largest_length_up_to_which_most_are_right():
