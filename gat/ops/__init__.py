@@ -3,9 +3,9 @@
 `attention.py` has the public operators and `steps.py` their steps, which check (`checks.py`) and
 dispatch; `backend.py` chooses the implementation: the definition (`reference.py`), blocks of edges
 in torch (`blockwise/`), or compiled kernels (`library.py`, whose CPU side is `cpu/`); and for dot
-attention on complete blocks torch's own kernel (`dense.py`). `dropout.py` (the mask),
-`precision.py` (dtypes, overflow) and `watchers.py` (who must see torch's operators) are what all
-implementations share. `selection.py` finds the largest scores of each target.
+attention on complete blocks and wide windows torch's own kernel (`dense/`). All of them share
+`dropout.py` (the mask), `precision.py` (dtypes, overflow) and `watchers.py` (who must see torch's
+operators). `selection.py` finds the largest scores of each target.
 """
 
 from gat.ops.attention import (

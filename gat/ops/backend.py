@@ -1,9 +1,9 @@
 """Which implementation runs: chosen per call, by `use_backend`, or by ``auto``.
 
 A backend asked for by name runs or says why it cannot; only ``auto`` chooses: on the CPU the
-compiled library if it serves, else blocks of edges in torch; and torch's dense kernel for calls
-that are its own (`gat.ops.attention` asks `gat.ops.dense`). An implementation is a module with one
-function per operator and per step.
+compiled library if it serves, else blocks of edges in torch; and torch's dense kernel for calls of
+which it is the faster road (`gat.ops.attention` asks `gat.ops.dense`). An implementation is a
+module with one function per operator and per step.
 """
 
 import importlib
@@ -43,7 +43,7 @@ class use_backend:
 
     Called as a function it holds from now on, in the whole process; as a context manager, until
     the block ends. One of "auto", "reference", "blockwise", "cpu", "triton", "dense"; the last is
-    torch's own kernel, for dot attention on graphs of complete blocks (`gat.topology`).
+    torch's own kernel, for dot attention on `gat.topology`'s graphs but the grid.
     """
 
     def __init__(self, name: str) -> None:

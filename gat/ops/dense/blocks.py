@@ -14,9 +14,9 @@ from gat.ops.dense.kernel import attend_rows, defined_gradients
 
 __all__ = ["Attend", "attend", "is_faster"]
 
-# Beside the compiled kernels over edges, forward and backward (2 cores with AVX-512, torch 2.13):
-# on average so many sources and targets of a block, where all are equal and where they are not,
-# and so many numbers [E, H, C] to a call.
+# Beside the compiled kernels over edges, forward and backward (one thread, AVX-512, torch 2.13): on
+# average so many sources and targets of a block, where all are equal and where they are not, and so
+# many numbers [E, H, C] to a call.
 LEAST_EQUAL, LEAST_UNEQUAL = 16, 64
 LEAST_WORK = 1 << 16
 

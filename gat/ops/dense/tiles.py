@@ -19,8 +19,8 @@ __all__ = ["Attend", "attend", "is_faster"]
 
 # Targets of a tile: fewer make more calls, more meet more sources that are not theirs.
 TARGETS = 64
-# Beside the compiled kernels over edges, as in `blocks.py`: so many sources of a target on average,
-# and so many heads.
+# Beside the compiled kernels over edges, measured as in `blocks.py`: so many sources of a target on
+# average, and so many heads.
 LEAST_SOURCES, LEAST_HEADS = 192, 4
 
 
