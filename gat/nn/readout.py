@@ -166,25 +166,26 @@ class HierarchicalAttention(nn.Module):
 
     channels: of the words and of all that is made of them. encoders: one for each level, the
     lowest first, a module from (x [parts, channels], lengths int64 [wholes]) to
-    [parts, channels], or None for the parts as they are; without any, ``levels`` says how many.
+    [parts, channels], or None for the parts as they are; without any there are ``levels``, by
+    default 2.
     Further options are those of `AttentionPooling`; of an object each level has a copy.
     """
 
     def __init__(
         self,
         channels: int,
-        levels: int = 2,
+        levels: int | None = None,
         encoders: Sequence[nn.Module | None] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         check_sizes(levels=levels)
-        if encoders is not None and len(encoders) != levels:
+        given = [None] * (levels or 2) if encoders is None else list(encoders)
+        if not given or len(given) != (levels or len(given)):
             raise InputError(
-                f"there are {len(encoders)} encoders for {levels} levels; expected one for each, "
+                f"there are {len(given)} encoders for {levels or 1} levels; expected one for each, "
                 f"or None in the place of one"
             )
-        given = [None] * levels if encoders is None else encoders
         self.encoders = nn.ModuleList(AsItIs() if one is None else one for one in given)
         self.poolings = nn.ModuleList(
             AttentionPooling(channels, **copy.deepcopy(options)) for _ in given

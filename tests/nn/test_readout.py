@@ -210,6 +210,14 @@ def test_hierarchical_attention_gives_each_level_a_copy_of_an_object():
     assert model(words(6), [3, 1, 2], [2, 1]).shape == (2, CHANNELS)
 
 
+def test_hierarchical_attention_has_as_many_levels_as_encoders():
+    model = HierarchicalAttention(CHANNELS, encoders=[None, Scaled(), None]).double()
+    levels = ([2, 1, 3], [2, 1], [2])
+    x = words(6)
+    torch.testing.assert_close(model(x, *levels), hierarchical(model, x, levels))
+    assert len(HierarchicalAttention(CHANNELS).poolings) == 2
+
+
 def test_hierarchical_attention_has_the_gradients_of_its_output():
     model = HierarchicalAttention(2).double()
     x = words(5, 2).requires_grad_()
@@ -254,6 +262,8 @@ def test_graph_of_batch_refuses_what_is_no_batch():
 def test_hierarchical_attention_refuses_levels_that_do_not_fit():
     with pytest.raises(InputError, match="there are 1 encoders for 2 levels"):
         HierarchicalAttention(4, 2, [None])
+    with pytest.raises(InputError, match="there are 0 encoders"):
+        HierarchicalAttention(4, encoders=[])
     model = HierarchicalAttention(4)
     with pytest.raises(InputError, match="lengths of 1 levels; expected 2"):
         model(torch.randn(3, 4), [3])
