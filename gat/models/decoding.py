@@ -44,14 +44,14 @@ def greedy(
     source_lengths: Lengths,
     *,
     max_length: int,
-    begin: int = 0,
+    begin: int | None = None,
     end: int = 1,
 ) -> list[Tensor]:
     """At each step the likeliest token: a translation int64 [T] of each sentence, without ``end``.
 
     source [sum(S)]: tokens of all sentences, one after the other; source_lengths [n]. A sentence
     that has not ended after ``max_length`` tokens is cut there. Sentences that have ended leave the
-    batch.
+    batch. begin: the token before the first, by default ``model.begin``, of a model without it 0.
     """
     check_counts({"max_length": max_length})
     count = len(source_lengths)
@@ -59,7 +59,7 @@ def greedy(
         return []
     written = torch.full((count, max_length), end, dtype=torch.int64, device=source.device)
     rows = torch.arange(count, device=source.device)
-    tokens = torch.full_like(rows, begin)
+    tokens = torch.full_like(rows, _begin(model, begin))
     memory = model.encode(source, source_lengths)
     state = model.start(memory)
     for place in range(max_length):
@@ -84,7 +84,7 @@ def beam(
     width: int = 4,
     max_length: int,
     length_penalty: float = 0.6,
-    begin: int = 0,
+    begin: int | None = None,
     end: int = 1,
 ) -> list[Tensor]:
     """The best translation found by keeping ``width`` beginnings of each sentence (Sutskever et al.
@@ -108,7 +108,8 @@ def beam(
     rows = torch.arange(count, device=source.device)
     memory = model.encode(source, source_lengths).select(rows.repeat_interleave(width))
     state = model.start(memory)
-    tokens = torch.full((count, width), begin, dtype=torch.int64, device=source.device)
+    first = _begin(model, begin)
+    tokens = torch.full((count, width), first, dtype=torch.int64, device=source.device)
     written = tokens.new_empty(count, width, 0)
     # All but one of the beginnings, which are equal, are out.
     scores = torch.full((count, width), -torch.inf, device=source.device)
@@ -184,6 +185,10 @@ def sequence_accuracy(
         )
     pairs = zip(predicted, expected, strict=True)
     return sum(_equal(_before_end(p, end), _before_end(e, end)) for p, e in pairs) / len(expected)
+
+
+def _begin(model: Decoder, begin: int | None) -> int:
+    return getattr(model, "begin", 0) if begin is None else begin
 
 
 def _before_end(sentence: Tensor, end: int) -> Tensor:

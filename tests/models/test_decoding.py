@@ -188,8 +188,12 @@ def test_other_tokens_may_begin_and_end(search):
     tables = torch.full((1, 5, 5, 5), -20.0)
     for before, after in itertools.pairwise((4, 0, 1, 3)):
         tables[0, :, before, after] = 20.0
-    found = search(Chain(tables), torch.tensor([0]), [1], max_length=5, begin=4, end=3)
-    assert lists(found) == [[0, 1]]
+    model, call = Chain(tables), (torch.tensor([0]), [1])
+    assert lists(search(model, *call, max_length=5, begin=4, end=3)) == [[0, 1]]
+    # A model that has been told what begins need not be told again.
+    model.begin = 4
+    assert lists(search(model, *call, max_length=5, end=3)) == [[0, 1]]
+    assert lists(search(model, *call, max_length=5, begin=0, end=3)) == [[1]]
 
 
 def test_beam_prefers_longer_sentences_with_a_greater_penalty():
