@@ -143,6 +143,11 @@ class Seq2Seq(nn.Module):
 
 def _alignment(attention: str, width: int, normalizer: str, window: int) -> Alignment | None:
     if attention == "none":
+        if normalizer != "softmax":
+            raise InputError(
+                f"normalizer={normalizer!r} is of the attention's scores, and attention='none' has "
+                f"none; leave it out"
+            )
         return None
     if attention == "monotonic":
         if normalizer != "softmax":

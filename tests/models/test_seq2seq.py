@@ -277,6 +277,7 @@ def test_reset_parameters_draws_anew():
         ({"window": 0}, "window is 0; expected 1 or more"),
         ({"input_feeding": True}, "attention='bahdanau' does that by itself; leave input_feeding"),
         ({"attention": "none", "input_feeding": True}, "attention='none' has none"),
+        ({"attention": "none", "normalizer": "topk"}, "normalizer='topk' is of the attention's sc"),
         (
             {"attention": "monotonic", "normalizer": "topk"},
             "attention='monotonic' is a normaliser itself; leave out normalizer='topk'",
