@@ -157,7 +157,11 @@ def _counts(name: str, lengths: Lengths) -> Counts:
     if isinstance(lengths, Tensor):
         lengths = lengths.tolist()
     given = lengths if isinstance(lengths, Iterable) else (lengths,)
-    return tuple(_whole(name, length) for length in given)
+    counts = tuple(given)
+    # There may be one for each node of a large graph: plain numbers are looked at all at once.
+    if not counts or (set(map(type, counts)) == {int} and min(counts) >= 0):
+        return counts
+    return tuple(_whole(name, count) for count in counts)
 
 
 def _whole(name: str, value: Any) -> int:
