@@ -11,12 +11,13 @@ __all__ = ["with_blocks", "write_pages"]
 
 
 def with_blocks(readme: Path, blocks: dict[str, str]) -> str:
-    """The text of ``readme`` with each block between its lines <!-- mark --> and <!-- /mark -->."""
+    """The text of ``readme`` with each block between its lines <!-- mark --> and <!-- /mark -->,
+    which a block without text does without."""
     text = readme.read_text(encoding="utf-8")
     for mark, block in blocks.items():
         between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
         text, found = between.subn(partial(_filled, block), text)
-        if not found:
+        if block and not found:
             raise InputError(
                 f"{readme} has no place for the results; put the lines <!-- {mark} --> and "
                 f"<!-- /{mark} --> where the table is to stand"
@@ -25,7 +26,7 @@ def with_blocks(readme: Path, blocks: dict[str, str]) -> str:
 
 
 def _filled(block: str, place: re.Match[str]) -> str:
-    return f"{place[1]}{block}\n{place[2]}"
+    return f"{place[1]}{block}\n{place[2]}" if block else f"{place[1]}{place[2]}"
 
 
 def write_pages(texts: dict[Path, str], *, check: bool, command: str) -> None:

@@ -112,6 +112,8 @@ def _say_seed(result: "SeedResult", kept: bool) -> None:
 
 def show_summary(entry: "Experiment", summary: "Summary") -> None:
     """Ours, the published row with its source, further rows, and the verdict."""
+    from gat.train.result_tables import besides
+
     runs = len(summary.results)
     ours = f"mean of {runs} run{'s' if runs > 1 else ''}"
     rows = [["ours", str(summary), ours]]
@@ -120,12 +122,15 @@ def show_summary(entry: "Experiment", summary: "Summary") -> None:
     rows += [[name, f"{mean:.2f}", ours] for name, mean in summary.baselines().items()]
     rows += [["also published", str(row), row.source] for row in entry.also]
     table(["", f"test {summary.results[0].metric} %", "from"], rows)
+    if summary.measures():
+        say(f"besides, on the test part: {besides(summary)}")
     say(_verdict(entry, summary))
 
 
 def _verdict(entry: "Experiment", summary: "Summary") -> str:
     if entry.published is None:
-        return f"there is no published row for {entry.name}; {entry.notes}"
+        notes = f"; {entry.notes}" if entry.notes else ""
+        return f"there is no published row for {entry.name}{notes}"
     word = summary.verdict(entry.published)
     return f"our mean of {summary.mean:.2f} lies {word} {entry.published} ({entry.published.url})"
 

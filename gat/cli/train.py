@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gat.train import RunResult, TrainConfig
     from gat.train.kinds import Config, Task
 
-__all__ = ["evaluate_command", "resolve", "train_command"]
+__all__ = ["evaluate_command", "network_name", "resolve", "train_command"]
 
 # Options and the settings they stand for.
 SETTINGS = {
@@ -63,7 +63,7 @@ def train_command(options: Train) -> None:
         print(f"gat: continue with: gat train --resume {run_dir}", file=sys.stderr)
         raise
     # Before the baselines, which may take longer than the patience of whoever waits.
-    show_result(f"{_network(config)} (this run)", result)
+    show_result(f"{network_name(config)} (this run)", result)
     say(f"run kept in {run_dir}")
     if isinstance(config, TrainConfig) and not options.skip_baselines:
         say("baselines on the same split (--skip-baselines leaves them out):")
@@ -167,15 +167,16 @@ def _setting(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
-def _network(config: "Config") -> str:
+def network_name(config: "Config") -> str:
     """The network's name, for the table."""
     model = config.model
     kind = getattr(model, "name", None)
     if kind is None:
         return str(getattr(model, "attention", "gat")).upper()
     parts = ("attention",) if hasattr(model, "attention") else ("cell", "pooling", "readout")
-    told = (getattr(model, part, None) for part in parts)
-    return ", ".join([kind, *(str(each) for each in told if each is not None)])
+    told = [str(getattr(model, part)) for part in parts if hasattr(model, part)]
+    off = ["gamma zero"] if getattr(model, "gamma", "") == "zero" else []
+    return ", ".join([kind, *told, *off])
 
 
 def _say_task(task: "Task", config: "Config") -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gat.train.results import Summary
 
-__all__ = ["example_tables", "node_table", "render"]
+__all__ = ["besides", "example_tables", "node_table", "render"]
 
 Row = tuple[Any, Summary]
 
@@ -61,10 +61,11 @@ def example_tables(rows: Iterable[Row]) -> str:
 
 def _example_row(entry: Any, summary: Summary) -> str:
     metric, runs = summary.results[0].metric, len(summary.results)
-    return f"| {entry.name} | {metric} | {runs} | {summary} | {_besides(summary)} |"
+    return f"| {entry.name} | {metric} | {runs} | {summary} | {besides(summary)} |"
 
 
-def _besides(summary: Summary) -> str:
+def besides(summary: Summary) -> str:
+    """What else was measured on the test part: means over the runs, shares in per cent."""
     found = summary.measures().items()
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in found)
 
@@ -80,7 +81,7 @@ def _sweep_table(rows: list[Row]) -> str:
     counted = "–".join(map(str, sorted({min(runs), max(runs)})))
     columns = [f"{name} = {value}" for name, value in values]
     head = [
-        f"| {metric}, {counted} runs | {' | '.join(columns)} |",
+        f"| {metric}, {counted} run{'' if counted == '1' else 's'} | {' | '.join(columns)} |",
         "|---" * (1 + len(values)) + "|",
     ]
     body = [
@@ -111,7 +112,7 @@ def _section(entry: Any, summary: Summary) -> list[str]:
         *([entry.notes, ""] if entry.notes else []),
         *([*sources, ""] if sources else []),
         *([f"On the same splits: {beside}."] if beside else []),
-        *([f"Besides, on the test part: {_besides(summary)}."] if summary.measures() else []),
+        *([f"Besides, on the test part: {besides(summary)}."] if summary.measures() else []),
         f"Test by seed, from 0: {seeds}.",
         f"{minutes:.1f} minutes of training on {_distinct(r.machine for r in results)}, with "
         f"{_distinct(r.versions for r in results)}; commit {', '.join(commits)}{changed}.",

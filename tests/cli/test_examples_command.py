@@ -6,7 +6,7 @@ import pytest
 
 from gat.cli import main
 from gat.cli.options import Train
-from gat.cli.train import resolve
+from gat.cli.train import network_name, resolve
 from gat.train import recipe_for, train
 
 FEW = {"train": 40, "val": 10, "test": 12}
@@ -70,6 +70,21 @@ def test_train_tells_task_network_scores_and_what_else_was_measured(run, tmp_pat
     assert code == 0
     score = re.search(r"\(this run\) +(.*)$", out, re.MULTILINE)[1]
     assert score in again
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ("dates/none", "seq2seq, none"),
+        ("dates/transformer", "transformer"),
+        ("recall/lstm-t20", "sequence-classifier, lstm, last"),
+        ("documents/flat", "document-classifier, flat"),
+        ("digit-images/attention-net", "attention-net, after"),
+        ("digit-images/gamma-zero", "attention-net, after, gamma zero"),
+    ],
+)
+def test_network_is_told_by_what_sets_it_apart(recipe, told):
+    assert network_name(recipe_for(recipe)) == told
 
 
 def test_train_sets_what_networks_of_examples_call_otherwise():

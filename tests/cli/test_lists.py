@@ -142,6 +142,40 @@ def test_results_writes_the_page_and_renews_the_readme(capsys, shelf):
     assert main(["results", "--check"]) == 0
 
 
+def test_results_of_examples_have_a_place_of_their_own_in_the_readme(capsys, shelf):
+    recall = """
+title = "SimpleRNN"
+dataset = "recall"
+seeds = 1
+[config]
+epochs = 1
+[config.data.options]
+train = 20
+val = 10
+test = 10
+length = 3
+[config.model]
+name = "sequence-classifier"
+cell = "rnn"
+hidden_channels = 4
+"""
+    (shelf / "recall").mkdir()
+    (shelf / "recall" / "rnn.toml").write_text(recall)
+    assert main(["reproduce", "recall/rnn"]) == 0
+    assert "there is no published row for recall/rnn\n" in capsys.readouterr().out
+    marks = "<!-- {0} -->\n<!-- /{0} -->\n"
+    readme = shelf.parent / "README.md"
+    readme.write_text(marks.format("results"))
+    assert main(["results"]) == 2
+    assert "put the lines <!-- example-results --> and" in capsys.readouterr().err
+    readme.write_text(marks.format("results") + marks.format("example-results"))
+    assert main(["results"]) == 0
+    before, after = readme.read_text().split("<!-- example-results -->\n")
+    assert "recall" not in before
+    assert "| recall/rnn | accuracy | 1 |" in after
+    assert main(["results", "--check"]) == 0
+
+
 @pytest.mark.parametrize("arguments", [["results"], ["results", "--check"]], ids=" ".join)
 def test_results_wants_its_marks_in_the_readme(capsys, shelf, arguments):
     (shelf.parent / "README.md").write_text("no marks\n<!-- results -->\n")
