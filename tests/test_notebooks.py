@@ -129,8 +129,54 @@ def test_what_a_gat_looks_at_draws_its_pictures(looked_at, tmp_path):
         figure.savefig(tmp_path / "figure.png")
 
 
+@pytest.fixture(scope="module")
+def translated(gat_data):
+    """The names of the notebook from a translated sentence to a citation graph."""
+    pytest.importorskip("matplotlib")
+    return runpy.run_path(str(NOTEBOOKS / "from_sentences_to_citations.py"))
+
+
+def test_from_sentences_to_citations_translates_dates(translated):
+    assert translated["pair"].num_edges == 15
+    torch.testing.assert_close(translated["weights"].view(3, 5).sum(1), torch.ones(3))
+    assert translated["run"].test > 0.9
+    assert translated["writing"].decode(translated["answer"]) == "1987-08-04"
+
+
+def test_from_sentences_to_citations_looks_up_the_year_where_it_stands(translated):
+    alignment, asked = translated["alignment"], translated["reading"].names(translated["asked"])
+    assert (alignment.num_src, alignment.num_dst) == (len(asked), len("1987-08-04") + 1)
+    torch.testing.assert_close(alignment.sums, torch.ones(11, 1))
+    year = "".join(asked).index("1987")
+    for step in range(4):
+        (node, share, _), *_ = alignment.neighbours(step)
+        assert node == year + step
+        assert float(share.mean()) > 0.5
+
+
+def test_from_sentences_to_citations_measures_both_alike(translated):
+    citations = translated["citations"]
+    torch.testing.assert_close(citations.sums, torch.ones(2708, 8))
+    measured = translated["measured"]
+    assert list(measured) == ["alignment", "citations"]
+    assert measured["alignment"] < 0.3
+    assert measured["citations"] > 0.9
+
+
+def test_from_sentences_to_citations_draws_both(translated, tmp_path):
+    from gat.inspection.pictures import caption_of
+
+    captions = [caption_of(figure) for figure in translated["figures"]]
+    assert len(set(captions)) == len(captions) == 3
+    assert all(len(caption) > 40 for caption in captions)
+    for figure in translated["figures"]:
+        assert any(axes.has_data() for axes in figure.axes)
+        figure.savefig(tmp_path / "figure.png")
+
+
 def test_every_notebook_is_run_here():
     assert [path.stem for path in sorted(NOTEBOOKS.glob("*.py"))] == [
+        "from_sentences_to_citations",
         "scores_and_normalizers",
         "what_a_gat_looks_at",
     ]
