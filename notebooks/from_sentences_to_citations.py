@@ -111,11 +111,11 @@ with torch.no_grad(), gat.record_attention(listener) as attention:
 citations = attention["hidden.0.conv"]
 
 print(citations)
-for paper, share, edge in citations.neighbours(42):
-    print(f"paper 42 gives paper {paper} {share.mean():.0%} of its attention (edge {edge})")
+for paper, share, edge in citations.neighbours(1839):
+    print(f"paper 1839 gives paper {paper} {share.mean():.0%} of its attention (edge {edge})")
 
 # %%
-figures.append(draw_neighbourhood(attention, 42, papers.y))
+figures.append(draw_neighbourhood(citations, 1839, papers.y, heads=[0, 1]))
 plt.show()
 
 # %% [markdown]
