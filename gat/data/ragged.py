@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
-from gat.graph.intervals import rows_of_blocks
 
 __all__ = ["Ragged", "check_rows"]
 
@@ -102,6 +101,9 @@ class Ragged:
     def select(self, rows: Tensor) -> Ragged:
         """These rows in this order, repeats allowed. rows: int64 [m], 0 to n - 1."""
         check_rows(rows, len(self))
+        # Imported here, so that reading data does not wait for PyTorch Geometric.
+        from gat.graph.intervals import rows_of_blocks
+
         entry = rows_of_blocks(self.lengths, rows)
         values = self.values
         picked = values.select(entry) if isinstance(values, Ragged) else values[entry]
