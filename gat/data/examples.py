@@ -5,7 +5,7 @@ n examples of a part, T steps of a sequence, K classes.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import torch
@@ -92,6 +92,7 @@ class ExampleTask:
     num_classes: of what is to be classified, class k being called class_names[k].
     source_vocabulary: of the inputs' tokens, where inputs are tokens; target_vocabulary: of a
     translation's targets.
+    options: what it was made with, where `gat.data.load_examples` made it.
     notes: sentences that a user would want to know.
     """
 
@@ -105,6 +106,7 @@ class ExampleTask:
     class_names: tuple[str, ...] | None = None
     card: Card | None = None
     notes: tuple[str, ...] = ()
+    options: dict[str, str | int | float | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

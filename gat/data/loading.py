@@ -98,8 +98,9 @@ def load_examples(
             known = ", ".join(entry.options)
             raise InputError(f"{entry.name} has no option {option!r}; its options are {known}")
     module, function = MAKERS[entry.reader]
-    task: ExampleTask = getattr(import_module(module), function)(**(entry.options | options))
-    task.card = entry
+    given = entry.options | options
+    task: ExampleTask = getattr(import_module(module), function)(**given)
+    task.card, task.options = entry, given
     return task.validate()
 
 

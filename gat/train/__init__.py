@@ -31,6 +31,7 @@ from gat.train.layerwise import predict
 from gat.train.memory import MemoryPrediction, predict_memory
 from gat.train.memory_sizes import Sizes, sizes_of
 from gat.train.opened import OpenedRun, newest_run, open_run
+from gat.train.opened_examples import Example, OpenedExamples
 from gat.train.run import EpochRecord, RunResult, new_run_dir, versions
 from gat.train.session import build_model
 from gat.train.signals import Interrupted, Terminated
@@ -45,6 +46,7 @@ __all__ = [
     "DataConfig",
     "DistillationConfig",
     "EpochRecord",
+    "Example",
     "ExamplesConfig",
     "Experiment",
     "FilesConfig",
@@ -52,6 +54,7 @@ __all__ = [
     "LabelsConfig",
     "MemoryPrediction",
     "ModelConfig",
+    "OpenedExamples",
     "OpenedRun",
     "OptimizerConfig",
     "RunResult",

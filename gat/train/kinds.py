@@ -25,7 +25,8 @@ def read_config(values: dict[str, Any]) -> Config:
 
 
 def config_for(config: Config | None, task: Task) -> Config:
-    """The configuration with the task's name noted in it; of nodes there is a default."""
+    """The configuration with the task's name, and what its examples were made with, noted in it; of
+    nodes there is a default."""
     if config is None and isinstance(task, ExampleTask):
         raise InputError(
             f"{task.name} is a task of examples ({task.kind}), for which there is no default "
@@ -35,7 +36,8 @@ def config_for(config: Config | None, task: Task) -> Config:
     _check_task(config, task)
     # A replica has another name than its card, by which it is read again.
     name = task.name if task.card is None else task.card.name
-    return config.updated(**{"data.name": name})
+    options = {"data.options": task.options} if isinstance(task, ExampleTask) else {}
+    return config.updated(**{"data.name": name}, **options)
 
 
 def nodes_only(config: Config) -> TrainConfig:

@@ -54,8 +54,8 @@ def train(
     config: None takes the defaults or, on resuming, the run's own. run_dir: where everything is
     kept; None keeps nothing but the result and its model. resume: continue the run in ``run_dir``
     (or start it, where nothing is saved yet), on the CPU bit for bit. task: trained on instead of
-    what ``config.data`` names; its name is noted in the configuration. on_epoch: called with each
-    evaluated epoch.
+    what ``config.data`` names; its name and options are noted in the configuration. on_epoch:
+    called with each evaluated epoch.
 
     Raises ConfigError and InputError before anything is computed, and DoesNotFitError for what is
     predicted to need more than ``config.memory_budget``; NonFiniteLossError;

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from gat.data import Examples, ExampleTask, Ragged, card
+from gat.data import Examples, ExampleTask, Ragged, card, load_examples
 from gat.data.vocabulary import Vocabulary
 from gat.errors import CheckpointMismatchError, ConfigError, InputError
-from gat.train import ExamplesConfig, Terminated, TrainConfig, evaluate, train
+from gat.train import ExamplesConfig, Terminated, TrainConfig, evaluate, load_config, train
 from gat.train.example_session import ExampleSession
 from gat.train.example_ways import longest_handled, way_for
 from gat.train.kinds import config_for, load_task, nodes_only, read_config
@@ -195,6 +195,14 @@ def test_options_left_out_are_the_cards():
     data = config("seq2seq", data={"name": "recall", "options": {"length": 7}}).data
     assert data.options == {**card("recall").options, "length": 7}
     assert config("seq2seq").data.options == {}
+
+
+def test_options_of_a_task_passed_are_noted_so_that_it_is_made_again(tmp_path):
+    task = load_examples("recall", train=20, val=10, test=10, length=3)
+    given = config("sequence-classifier", data={"name": "recall"}, epochs=1)
+    result = train(given, tmp_path / "run", task=task)
+    assert load_config(tmp_path / "run" / "config.toml").data.options == task.options
+    assert evaluate(tmp_path / "run").test == result.test
 
 
 def test_result_on_other_examples_is_not_kept_when_the_cards_options_change(monkeypatch):

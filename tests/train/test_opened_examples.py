@@ -1,8 +1,10 @@
-"""gat.train.opened_examples: what the ends of a layer's record are called."""
+"""gat.train.opened_examples: examples answered, and what a layer's record is called by."""
 
+import pytest
 import torch
 
-from gat.train.opened_examples import Example
+from gat.errors import IndexRangeError
+from gat.train import Example, open_run, recipe_for, train
 
 QUESTION = ["4", ".", "8", "</s>"]
 ANSWER = ["0", "4", "8", "</s>"]
@@ -49,3 +51,18 @@ def test_ends_of_a_document():
 def test_ends_that_are_not_tokens_are_none():
     assert example(image=torch.zeros(1, 2, 2)).ends("look.attention", 4, 4) is None
     assert example(tokens=["a", "b"]).ends("attention", 5, 5) is None
+
+
+def test_open_run_answers_examples_of_the_test_part(tmp_path):
+    options = {"train": 30, "val": 10, "test": 9, "length": 4}
+    small = {"model.hidden_channels": 8, "epochs": 1, "device": "cpu"}
+    train(recipe_for("recall").updated(**{"data.options": options}, **small), tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    found = [run.example(number) for number in range(9)]
+    assert sum(one.said == one.right for one in found) / 9 == pytest.approx(run.result.test)
+    for one in found:
+        said = run.task.class_names[int(run.model(*one.inputs).argmax())]
+        assert said == one.said
+        assert one.right == one.tokens[0]
+    with pytest.raises(IndexRangeError, match="example is 9; recall has 9 in its test part"):
+        run.example(9)
