@@ -76,6 +76,16 @@ class Translation(Way):
 
     models = ("seq2seq", "transformer")
 
+    def __init__(self, config: ExamplesConfig, task: ExampleTask) -> None:
+        super().__init__(config, task)
+        longest = max(_ragged(part.targets).longest for part in task.parts.values())
+        if config.max_length < longest:
+            raise ConfigError(
+                f"max_length is {config.max_length}, and the longest answer of {task.name} has "
+                f"{longest} tokens with its end, which could never be written; set it to "
+                f"{longest} or more"
+            )
+
     def sizes(self) -> dict[str, Any]:
         return {f"{side}_size": self.vocabulary(side) for side in ("source", "target")}
 

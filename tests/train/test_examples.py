@@ -171,6 +171,18 @@ def test_network_of_another_kind_is_refused_with_those_that_fit():
         train(config("attention-net"), task=translation())
 
 
+def test_answers_longer_than_may_be_written_are_refused():
+    train(config("seq2seq", max_length=3, epochs=1), task=translation())
+    with pytest.raises(ConfigError, match="max_length is 2, and the longest answer of copy has 3"):
+        train(config("seq2seq", max_length=2), task=translation())
+
+
+def test_blocks_of_an_attention_net_have_strides_of_their_own():
+    changed = {"name": "attention-net", "widths": [4, 6], "strides": [1, 1]}
+    result = train(config("attention-net", model=changed, epochs=1), task=images())
+    assert result.model.options["strides"] == [1, 1]
+
+
 def test_network_that_cannot_be_made_is_a_config_error():
     changed = config("transformer", model={**SMALL["transformer"][1], "name": "transformer"})
     odd = changed.updated(**{"model.heads": 3})
