@@ -21,7 +21,7 @@ from gat.models.parts import check_counts
 from gat.models.tokens import Lengths
 from gat.ops.precision import wide
 
-__all__ = ["Decoder", "beam", "greedy", "sequence_accuracy"]
+__all__ = ["Decoder", "beam", "greedy", "right_sentences", "sequence_accuracy"]
 
 
 class Decoder(Protocol):
@@ -183,8 +183,15 @@ def sequence_accuracy(
             f"there are {len(predicted)} predicted and {len(expected)} expected sentences; "
             f"expected as many, and at least one"
         )
+    return sum(right_sentences(predicted, expected, end=end)) / len(expected)
+
+
+def right_sentences(
+    predicted: Sequence[Tensor], expected: Sequence[Tensor], *, end: int = 1
+) -> list[bool]:
+    """Which sentences are right to the last token; arguments as of `sequence_accuracy`."""
     pairs = zip(predicted, expected, strict=True)
-    return sum(_equal(_before_end(p, end), _before_end(e, end)) for p, e in pairs) / len(expected)
+    return [_equal(_before_end(p, end), _before_end(e, end)) for p, e in pairs]
 
 
 def _begin(model: Decoder, begin: int | None) -> int:

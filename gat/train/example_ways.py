@@ -122,10 +122,9 @@ class Translation(Way):
         return found
 
     def _compared(self, answers: list[Tensor], batch: Examples) -> Tensor:
-        targets = _ragged(batch.targets)
-        # The last token of a target is the end, which answers leave out.
-        pairs = ((answer, targets[row][:-1]) for row, answer in enumerate(answers))
-        return torch.tensor([torch.equal(answer, target) for answer, target in pairs])
+        from gat.models.decoding import right_sentences
+
+        return torch.tensor(right_sentences(answers, list(_ragged(batch.targets))))
 
 
 class Classification(Way):
