@@ -23,14 +23,13 @@ def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-def slow_janet(rnn, x):
+def slow_janet(rnn, x, h, c):
     """Unit by unit: the forget gate's rows come first, then the candidate's."""
     size = rnn.hidden_size
     weights = (rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0)
     w, u, b, d = (one.tolist() for one in weights)
-    c, outputs = [0.0] * size, []
+    outputs = []
     for step in x.tolist():
-        h = c
         sums = [
             sum(p * q for p, q in zip(w[r], step, strict=True))
             + sum(p * q for p, q in zip(u[r], h, strict=True))
@@ -39,10 +38,11 @@ def slow_janet(rnn, x):
             for r in range(2 * size)
         ]
         c = [
-            sigmoid(sums[k]) * h[k] + (1 - sigmoid(sums[k] - rnn.beta)) * math.tanh(sums[size + k])
+            sigmoid(sums[k]) * c[k] + (1 - sigmoid(sums[k] - rnn.beta)) * math.tanh(sums[size + k])
             for k in range(size)
         ]
-        outputs.append(c)
+        h = c
+        outputs.append(h)
     return torch.tensor(outputs, dtype=torch.float64)
 
 
@@ -63,9 +63,11 @@ def slow_indrnn(rnn, x, act):
 @pytest.mark.parametrize("steps", [1, 11])
 def test_janet_is_its_equations(beta, steps):
     rnn, x = make(JANET, beta=beta), draw(steps, 3)
-    out, state = rnn(x)
-    torch.testing.assert_close(out, slow_janet(rnn, x))
-    torch.testing.assert_close(state[0], out[-1])
+    begun = draw(1, rnn.hidden_size), draw(1, rnn.hidden_size)
+    out, state = rnn(x, begun)
+    torch.testing.assert_close(out, slow_janet(rnn, x, *(one[0].tolist() for one in begun)))
+    for part in state:
+        torch.testing.assert_close(part[0], out[-1])
 
 
 @pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
@@ -75,7 +77,8 @@ def test_indrnn_is_its_equation(nonlinearity, form):
     act = math.tanh if nonlinearity == "tanh" else (lambda value: max(value, 0.0))
     out, state = rnn(x)
     torch.testing.assert_close(out, slow_indrnn(rnn, x, act))
-    torch.testing.assert_close(state[0], out[-1])
+    for part in state:
+        torch.testing.assert_close(part[0], out[-1])
 
 
 def test_indrnns_forms_are_equal_in_results_and_gradients():
@@ -107,12 +110,12 @@ def test_gradients_are_those_of_differences(cell, options):
     rnn = make(cell, 2, 2, num_layers=2, **options)
     names = [name for name, _ in rnn.named_parameters()]
 
-    def run(x, h, *weights):
+    def run(x, h, c, *weights):
         given = dict(zip(names, weights, strict=True))
-        out, state = torch.func.functional_call(rnn, given, (x, h))
-        return out, state
+        out, state = torch.func.functional_call(rnn, given, (x, (h, c)))
+        return out, *state
 
-    inputs = [draw(3, 2, 2), draw(2, 2, 2), *(p.detach().clone() for p in rnn.parameters())]
+    inputs = [draw(3, 2, 2), draw(2, 2, 2), draw(2, 2, 2), *(p.detach().clone() for p in rnn.parameters())]
     assert torch.autograd.gradcheck(run, [one.requires_grad_() for one in inputs])
 
 

@@ -181,7 +181,16 @@ def test_a_state_passed_on_is_a_longer_sequence(cell, layers):
     first, state = rnn(x[:3])
     second, last = rnn(x[3:], state)
     torch.testing.assert_close(torch.cat([first, second]), whole)
-    torch.testing.assert_close(last, end)
+    assert_same(last, end)
+
+
+@pytest.mark.parametrize("cell", [JANET, IndRNN])
+def test_code_that_unpacks_nn_lstms_states_runs_on(cell):
+    rnn = make(cell, num_layers=2)
+    out, (h, c) = rnn(draw(7, 4, 5))
+    assert h.shape == (2, 4, 6)
+    assert torch.equal(h, c)
+    assert torch.equal(h[-1], out[-1])
 
 
 def test_the_state_of_a_sequence_is_its_last_output(cell):
@@ -307,10 +316,10 @@ def test_impossible_inputs_are_refused_in_words(given, error, sentence):
 @pytest.mark.parametrize(
     ("cell", "hx", "sentence"),
     [
-        (JANET, draw(2, 6), r"hx is a tensor of shape \[2, 6\]; expected one tensor of shape"),
-        (JANET, (draw(1, 4, 6),) * 2, r"hx is a tuple of shapes .* expected one tensor of shape"),
-        (SelfAttentiveLSTM, draw(1, 4, 6), r"expected a tuple of 2 tensors of shape \[1, 4, 6\]"),
-        (JANET, 3, "hx is of type int; expected one tensor of shape"),
+        (SelfAttentiveRNN, draw(2, 6), r"hx is a tensor of shape \[2, 6\]; expected one tensor of"),
+        (SelfAttentiveRNN, (draw(1, 4, 6),) * 2, "hx is a tuple of shapes .* expected one tensor of"),
+        (JANET, draw(1, 4, 6), r"expected a tuple of 2 tensors of shape \[1, 4, 6\]"),
+        (IndRNN, 3, "hx is of type int; expected a tuple of 2 tensors of shape"),
     ],
     ids=["shape", "pair", "one-of-two", "number"],
 )

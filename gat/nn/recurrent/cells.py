@@ -1,7 +1,7 @@
 """Cells that take the place of `torch.nn.LSTM`: fewer gates, or none, and longer memory.
 
-Both carry one state, h. So what they take and return as state is a tensor, as nn.RNN and nn.GRU
-have it, and not nn.LSTM's pair, which they refuse; ``out, _ = rnn(x)`` is the same for all.
+Both take and return nn.LSTM's pair of states, (h, c), though of each cell c is h: ``out, (h, c) =
+rnn(x)`` stays as it was.
 """
 
 import math
@@ -22,9 +22,7 @@ class JANET(Recurrent):
     effectiveness of the forget gate", eq. 4-6):
 
         s_t = W_f x_t + U_f h_{t-1} + b_f;   c~_t = tanh(W_c x_t + U_c h_{t-1} + b_c)
-        h_t = sigmoid(s_t) h_{t-1} + (1 - sigmoid(s_t - beta)) c~_t
-
-    where the paper's cell state c_t is h_t itself.
+        c_t = sigmoid(s_t) c_{t-1} + (1 - sigmoid(s_t - beta)) c~_t;   h_t = c_t
 
     beta: how much more is let in than is forgotten; 1 as in the paper's best version, 0 ties the
     two. chrono: the most steps T over which something is to be remembered; the biases of the forget
@@ -36,6 +34,7 @@ class JANET(Recurrent):
     """
 
     gates = 2
+    states = 2
 
     def __init__(
         self, *args: Any, beta: float = 1.0, chrono: int | None = None, **kwargs: Any
@@ -48,11 +47,12 @@ class JANET(Recurrent):
             raise InputError(f"chrono={chrono} is of biases, and bias is False; leave out one")
 
     def step(self, x: Tensor, carry: Carry, part: Part) -> Carry:
-        (h,) = carry
+        h, c = carry
         gate, candidate = torch.addmm(x, h, part.recurrent).chunk(2, dim=-1)
         # 1 - sigmoid(s - beta) = sigmoid(beta - s)
         let_in = torch.sigmoid(self.beta - gate)
-        return (torch.sigmoid(gate) * h + let_in * torch.tanh(candidate),)
+        c = torch.sigmoid(gate) * c + let_in * torch.tanh(candidate)
+        return c, c
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
@@ -77,13 +77,15 @@ class IndRNN(Recurrent):
     nonlinearity: "relu" or "tanh". form: "project", the inputs of all steps by one matrix product
     before the first, or "step", each at its step, so that they never stand projected all at once;
     the results are equal. The rest as in `Recurrent`; ``weight_hh_lk`` is u [hidden_size], drawn
-    from U(0, 1).
+    from U(0, 1). Of the states (h, c), c is returned as h and takes no part when it is given.
 
     long_memory: steps T over which to remember. The u of the last layer are then drawn from
     U(2^(-1/T), 2^(1/T)), so that T steps multiply what a unit holds by 1/2 to 2, those of other
     layers from U(0, 2^(1/T)) (section 3.1, with 2 for gamma and 1/2 for epsilon). In the forward
     pass no u counts for more than 2^(1/T) in magnitude, and one beyond has no gradient.
     """
+
+    states = 2
 
     def __init__(
         self,
@@ -118,7 +120,8 @@ class IndRNN(Recurrent):
 
     def step(self, x: Tensor, carry: Carry, part: Part) -> Carry:
         out = torch.addcmul(x, part.recurrent, carry[0])
-        return (torch.relu(out) if self.nonlinearity == "relu" else torch.tanh(out),)
+        h = torch.relu(out) if self.nonlinearity == "relu" else torch.tanh(out)
+        return h, h
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
