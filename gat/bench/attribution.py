@@ -21,7 +21,7 @@ from gat.bench.inspected import InspectShape, built
 from gat.bench.peers import check_names
 from gat.bench.record import Record
 from gat.bench.trees import Tree, Trees
-from gat.errors import InputError
+from gat.checks import one_of
 from gat.inspection import Attention, record_attention
 from gat.inspection.attribution import EdgeScores, NodeScores, gatt, gatt_each, rollout
 
@@ -60,8 +60,7 @@ METHODS = {
 
 def measure_attribution(method: str, shape: InspectShape, plan: Plan) -> Record:
     """Check, then measure the time of ``method``, "gatt" or "rollout", through the model."""
-    if method not in METHODS:
-        raise InputError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+    one_of("method", method, METHODS)
     check_names(plan.peers, PEERS)
     title, what = f"{method} through {shape}", asdict(shape)
     case = plan.case("attribution", shape.graph, title, {"method": method, "shape": what})

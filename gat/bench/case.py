@@ -11,7 +11,8 @@ from typing import Any
 from gat.bench import process
 from gat.bench.check import refuse_wrong
 from gat.bench.record import Bandwidth, Case, Checked, Figure, Held, Record, provenance
-from gat.errors import DoesNotFitError, InputError
+from gat.checks import check_sizes
+from gat.errors import DoesNotFitError
 from gat.ops.cpu import notice_if_missing
 
 __all__ = ["Plan", "Say"]
@@ -30,10 +31,7 @@ class Plan:
     say: Say = field(default=lambda text: None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("repeats", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; expected 1 or more")
+        check_sizes(repeats=self.repeats, threads=self.threads)
         for mode in self.malloc:
             process.check_malloc(mode)
         if self.threads is None:

@@ -5,7 +5,7 @@ what belongs to a node is read or written once; an edge costs its 4-byte number 
 backward, what is handed from one direction's pass to the other's.
 """
 
-from gat.errors import InputError
+from gat.checks import one_of
 
 __all__ = ["floor"]
 
@@ -22,8 +22,7 @@ def floor(
     operator: str, nodes: int, edges: int, heads: int, channels: int, size: int = 4
 ) -> dict[str, int]:
     """Bytes by part, "forward", "backward" and "together"; ``size``: bytes per element."""
-    if operator not in COUNTS:
-        raise InputError(f"operator is {operator!r}; expected one of {', '.join(COUNTS)}")
+    one_of("operator", operator, COUNTS)
     row = heads * channels * size
     forward, backward = (
         edges * gathered * row + nodes * touched * row + edges * heads * head + edges * edge

@@ -19,7 +19,7 @@ from gat.bench.loops import OurLoop, layers
 from gat.bench.memory import peak_over
 from gat.bench.recipe import RecipeLoop
 from gat.bench.record import Record
-from gat.bench.shape import check_counts
+from gat.checks import check_sizes
 from gat.machine import available, gib, resident
 from gat.ops import use_backend
 from gat.train import ModelConfig, OptimizerConfig, StoppingConfig, TrainConfig, metrics
@@ -60,7 +60,7 @@ class FullShape:
 
     def __post_init__(self) -> None:
         replicas.check_name(self.graph)
-        check_counts(layers=self.layers, heads=self.heads, channels=self.channels)
+        check_sizes(layers=self.layers, heads=self.heads, channels=self.channels)
 
     def __str__(self) -> str:
         return (

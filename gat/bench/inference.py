@@ -20,8 +20,8 @@ from gat.bench.case import Plan
 from gat.bench.check import Results
 from gat.bench.memory import peak_over
 from gat.bench.record import Record
-from gat.bench.shape import check_counts
 from gat.bench.whole import drawn
+from gat.checks import check_sizes
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.machine import resident
@@ -51,7 +51,7 @@ class InferenceShape:
 
     def __post_init__(self) -> None:
         replicas.check_name(self.graph)
-        check_counts(layers=self.layers, heads=self.heads, channels=self.channels)
+        check_sizes(layers=self.layers, heads=self.heads, channels=self.channels)
         # Not `room <= 0`: NaN is no size either.
         if not self.room > 0:
             raise InputError(f"room is {self.room}; expected GiB, more than 0")

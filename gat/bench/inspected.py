@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gat.bench import graphs
-from gat.bench.shape import check_counts
 from gat.bench.whole import drawn
+from gat.checks import check_sizes
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn import GATConv
@@ -52,7 +52,7 @@ class InspectShape:
                 f"{', '.join(given)} can be chosen on a synthetic graph such as arxiv-size only; "
                 f"{self.graph} is measured with the model of its recipe: leave that out"
             )
-        check_counts(**given)
+        check_sizes(**given)
         for name, default in SIZES.items() if not self.of_data_set else ():
             object.__setattr__(self, name, given.get(name, default))
 

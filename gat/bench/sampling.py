@@ -18,7 +18,7 @@ from gat.bench.case import Plan
 from gat.bench.check import all_errors
 from gat.bench.peers import check_names
 from gat.bench.record import Record
-from gat.bench.shape import check_counts
+from gat.checks import check_sizes
 from gat.graph import Graph
 from gat.sampling import Sample, Sampler
 from gat.sampling.reference import expand_slowly
@@ -42,7 +42,7 @@ class SampleShape:
 
     def __post_init__(self) -> None:
         graphs.check_name(self.graph)
-        check_counts(batch_size=self.batch_size)
+        check_sizes(batch_size=self.batch_size)
 
     def __str__(self) -> str:
         fanouts = "/".join(map(str, self.fanouts))

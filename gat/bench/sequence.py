@@ -22,7 +22,8 @@ from gat.bench.case import Plan
 from gat.bench.memory import peak_over
 from gat.bench.peers import OURS, Attend, Tensors, check_names
 from gat.bench.record import Record
-from gat.bench.shape import Inputs, check_counts, make_inputs
+from gat.bench.shape import Inputs, make_inputs
+from gat.checks import check_sizes
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.machine import resident
@@ -47,7 +48,7 @@ class SequenceShape:
     causal: bool = False
 
     def __post_init__(self) -> None:
-        check_counts(tokens=self.tokens, heads=self.heads, channels=self.channels)
+        check_sizes(tokens=self.tokens, heads=self.heads, channels=self.channels)
         if self.width is not None and self.width < 0:
             raise InputError(f"width is {self.width}; expected 0 or more")
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gat.bench import graphs
-from gat.errors import InputError
+from gat.checks import check_sizes, one_of
 from gat.graph import Graph
 
-__all__ = ["OPERATORS", "Inputs", "Shape", "check_counts", "make_inputs"]
+__all__ = ["OPERATORS", "Inputs", "Shape", "make_inputs"]
 
 # The tensors of each operator, and the first letter of their shape: N nodes, or none.
 OPERATORS = {
@@ -34,10 +34,8 @@ class Shape:
     fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.operator not in OPERATORS:
-            known = ", ".join(OPERATORS)
-            raise InputError(f"operator is {self.operator!r}; expected one of {known}")
-        check_counts(heads=self.heads, channels=self.channels)
+        one_of("operator", self.operator, OPERATORS)
+        check_sizes(heads=self.heads, channels=self.channels)
 
     def __str__(self) -> str:
         where = graphs.shown(self.graph, self.fraction)
@@ -45,13 +43,6 @@ class Shape:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def check_counts(**counts: int) -> None:
-    """Refuse a count below 1, by its name."""
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} is {count}; expected 1 or more")
 
 
 @dataclass(frozen=True)

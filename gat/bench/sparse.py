@@ -17,6 +17,7 @@ from gat.bench import timing
 from gat.bench.case import Plan
 from gat.bench.peers import check_names
 from gat.bench.record import Record
+from gat.checks import check_sizes
 from gat.data import cards, load, normalize_features
 from gat.errors import InputError
 from gat.nn import drop_features
@@ -38,8 +39,7 @@ def measure_sparse(dataset: str, plan: Plan, channels: int = 64) -> Record:
         raise InputError(f"there is no data set {dataset!r}; gat datasets lists them")
     if not cards()[dataset].is_graph:
         raise InputError(f"the data set {dataset!r} is no graph; gat datasets lists those that are")
-    if channels < 1:
-        raise InputError(f"channels is {channels}; expected 1 or more")
+    check_sizes(channels=channels)
     what = {"dataset": dataset, "channels": channels}
     title = f"features of {dataset} to {channels} channels"
     return plan.record("sparse", title, what, [plan.case("sparse", dataset, title, what)])

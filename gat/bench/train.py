@@ -21,7 +21,7 @@ from gat.bench.check import NUDGES, Results
 from gat.bench.loops import layers
 from gat.bench.record import Record
 from gat.bench.sampled import OurEpochs, PlainEpochs, SampledNet, epochs
-from gat.bench.shape import check_counts
+from gat.checks import check_sizes
 from gat.errors import InputError
 from gat.ops import use_backend
 from gat.train import ModelConfig, OptimizerConfig, SamplingConfig, TrainConfig
@@ -51,7 +51,7 @@ class TrainShape:
         replicas.check_name(self.graph)
         names = ("batch_size", "layers", "heads", "channels", "steps")
         counts = {name: getattr(self, name) for name in names}
-        check_counts(**{name: count for name, count in counts.items() if count is not None})
+        check_sizes(**{name: count for name, count in counts.items() if count is not None})
         if len(self.fanouts) != self.layers:
             raise InputError(
                 f"fanouts has {len(self.fanouts)} numbers and layers is {self.layers}; expected a "

@@ -20,7 +20,7 @@ from gat.bench.check import NUDGES, ErrorBound, Results
 from gat.bench.memory import peak_over
 from gat.bench.peers import check_names
 from gat.bench.record import Record
-from gat.bench.shape import check_counts
+from gat.checks import check_sizes
 from gat.graph import Graph
 from gat.machine import resident
 from gat.ops import use_backend
@@ -66,7 +66,7 @@ class Whole(ABC):
 
     def __post_init__(self) -> None:
         counts = {field.name: getattr(self, field.name) for field in fields(self)}
-        check_counts(**{name: count for name, count in counts.items() if type(count) is int})
+        check_sizes(**{name: count for name, count in counts.items() if type(count) is int})
 
     def check(self, peers: tuple[str, ...]) -> None:
         """Refuse what could not be measured."""

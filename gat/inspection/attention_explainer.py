@@ -15,6 +15,7 @@ from torch_geometric.explain import Explanation, HeteroExplanation
 from torch_geometric.explain.algorithm import ExplainerAlgorithm
 from torch_geometric.explain.config import ExplanationType, ModelTaskLevel
 
+from gat.checks import one_of
 from gat.errors import ArgumentTypeError, InputError
 from gat.inspection.reach import names_kind, start_nodes, visited_edges
 from gat.inspection.recording.ears import KEYWORD, Heard
@@ -51,11 +52,7 @@ class AttentionExplainer(ExplainerAlgorithm):
 
     def __init__(self, reduce: str = "max") -> None:
         super().__init__()
-        if reduce not in REDUCTIONS:
-            raise InputError(
-                f"reduce is {reduce!r}; expected one of {', '.join(map(repr, REDUCTIONS))}"
-            )
-        self.reduce = reduce
+        self.reduce = one_of("reduce", reduce, REDUCTIONS)
 
     @torch.no_grad()
     def forward(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from gat.checks import check_sizes, one_of
 from gat.errors import InputError
-from gat.models.parts import check_choice, check_counts
 from gat.nn.images import AttentionPool2d, ConvBlock, ResBlock, SelfAttention
 from gat.ops.dropout import check_probability
 
@@ -43,8 +43,8 @@ class AttentionNet(nn.Module):
         # All it takes to make such a network again.
         self.options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        check_choice("attention", attention, PLACES)
-        check_counts({"num_classes": num_classes})
+        one_of("attention", attention, PLACES)
+        check_sizes(num_classes=num_classes)
         check_probability("dropout", dropout)
         if not widths or len(strides) != len(widths):
             raise InputError(

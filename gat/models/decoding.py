@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gat.checks import check_sizes
 from gat.errors import InputError
-from gat.models.parts import check_counts
 from gat.models.tokens import Lengths
 from gat.ops.precision import wide
 
@@ -53,7 +53,7 @@ def greedy(
     that has not ended after ``max_length`` tokens is cut there. Sentences that have ended leave the
     batch. begin: the token before the first, by default ``model.begin``, of a model without it 0.
     """
-    check_counts({"max_length": max_length})
+    check_sizes(max_length=max_length)
     count = len(source_lengths)
     if count == 0:
         return []
@@ -98,7 +98,7 @@ def beam(
     it is. A sentence is done when none of its beginnings can become better than its best
     translation; it then leaves the batch. Width 1 is `greedy`. The other arguments as there.
     """
-    check_counts({"max_length": max_length, "width": width})
+    check_sizes(max_length=max_length, width=width)
     if length_penalty < 0:
         raise InputError(f"length_penalty is {length_penalty}; expected 0 or more")
     count = len(source_lengths)

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from gat.checks import check_sizes, one_of
 from gat.errors import InputError
 from gat.models.encoders import make_encoder
-from gat.models.parts import check_choice, check_counts
 from gat.models.tokens import check_tokens
 from gat.nn.readout import HierarchicalAttention
 from gat.ops.dropout import check_probability
@@ -45,9 +45,9 @@ class DocumentClassifier(nn.Module):
         # All it takes to make such a network again.
         self.options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        check_choice("pooling", pooling, POOLINGS)
+        one_of("pooling", pooling, POOLINGS)
         counts = {"vocabulary_size": vocabulary_size, "num_classes": num_classes}
-        check_counts({**counts, "channels": channels, "heads": heads})
+        check_sizes(**counts, channels=channels, heads=heads)
         check_probability("dropout", dropout)
         self.flat = pooling == "flat"
         levels = 1 if self.flat else 2

@@ -3,8 +3,8 @@ the words of every sentence before attention pools them."""
 
 from torch import Tensor, nn
 
+from gat.checks import one_of
 from gat.errors import InputError
-from gat.models.parts import check_choice
 from gat.nn import AttentionConv, SinusoidalPositions
 from gat.nn.recurrent import pack_ragged
 from gat.topology import complete
@@ -55,7 +55,7 @@ class SelfAttentionEncoder(nn.Module):
 
 def make_encoder(name: str, channels: int, heads: int = 1) -> nn.Module | None:
     """The encoder called "gru" or "self-attention"; None for "none". heads: of self-attention."""
-    check_choice("encoder", name, ENCODERS)
+    one_of("encoder", name, ENCODERS)
     if name == "none":
         return None
     return GRUEncoder(channels) if name == "gru" else SelfAttentionEncoder(channels, heads)

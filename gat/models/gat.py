@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gat.checks import check_sizes, one_of
 from gat.errors import InputError
 from gat.models.jumping import JUMPS, make_jump
 from gat.models.parts import (
@@ -14,8 +15,6 @@ from gat.models.parts import (
     RESIDUALS,
     Activation,
     HiddenLayer,
-    check_choice,
-    check_counts,
     edge_encoders,
     heads_by_layer,
     reset_children,
@@ -98,9 +97,9 @@ class GAT(nn.Module):
         # All it takes to make such a network again.
         self.options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        check_choice("attention", attention, ATTENTIONS)
+        one_of("attention", attention, ATTENTIONS)
         counts = {"num_layers": num_layers, "hidden_channels": hidden_channels}
-        check_counts({**counts, "output_heads": output_heads})
+        check_sizes(**counts, output_heads=output_heads)
         ends_linear = linear_output or jumping_knowledge != "none"
         if residual_output and ends_linear:
             raise InputError(

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch_geometric.nn import JumpingKnowledge
 
 from gat import topology
+from gat.checks import one_of
 from gat.errors import InputError
-from gat.models.parts import check_choice, reset_children
+from gat.models.parts import reset_children
 from gat.nn import Attend
 from gat.nn.recurrent import CELLS
 
@@ -88,7 +89,7 @@ def make_jump(mode: str, widths: list[int]) -> tuple[nn.Module | None, int]:
 
     widths: of what enters the hidden layers, then of what each gives.
     """
-    check_choice("jumping_knowledge", mode, JUMPS)
+    one_of("jumping_knowledge", mode, JUMPS)
     if mode == "none":
         return None, widths[-1]
     hidden = widths[1:]

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gat.checks import one_of
 from gat.errors import InputError
 from gat.nn.features import Linear, target_rows
 
@@ -16,8 +17,6 @@ __all__ = [
     "RESIDUALS",
     "Activation",
     "HiddenLayer",
-    "check_choice",
-    "check_counts",
     "edge_encoders",
     "heads_by_layer",
     "reset_children",
@@ -44,7 +43,7 @@ class HiddenLayer(nn.Module):
         self, conv: nn.Module, width_in: int, width_out: int, residual: str, norm: str, name: str
     ) -> None:
         super().__init__()
-        check_choice("norm", norm, NORMS)
+        one_of("norm", norm, NORMS)
         self.conv = conv
         self.skip = _skip(residual, width_in, width_out)
         self.norm = NORMS[norm](width_out)
@@ -64,7 +63,7 @@ class Activation(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        check_choice("activation", name, ACTIVATIONS)
+        one_of("activation", name, ACTIVATIONS)
         self.name = name
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,19 +99,6 @@ def reset_children(module: nn.Module) -> None:
             reset_children(child)
 
 
-def check_choice(name: str, value: str, known: Any) -> None:
-    """Refuse a value that is none of the ``known``."""
-    if value not in known:
-        raise InputError(f"{name} is {value!r}; expected one of {', '.join(map(repr, known))}")
-
-
-def check_counts(counts: dict[str, int]) -> None:
-    """Refuse counts, by name, below 1."""
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} is {count}; expected 1 or more")
-
-
 def heads_by_layer(heads: int | Sequence[int], count: int) -> list[int]:
     """Heads of each of ``count`` hidden layers."""
     spread = [heads] * count if isinstance(heads, int) else list(heads)
@@ -124,7 +110,7 @@ def heads_by_layer(heads: int | Sequence[int], count: int) -> list[int]:
 
 
 def _skip(kind: str, width_in: int, width_out: int) -> nn.Module | None:
-    check_choice("residual", kind, RESIDUALS)
+    one_of("residual", kind, RESIDUALS)
     if kind == "none":
         return None
     if kind == "identity" and width_in == width_out:

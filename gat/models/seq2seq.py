@@ -5,8 +5,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from gat.checks import check_sizes, one_of
 from gat.errors import InputError
-from gat.models.parts import check_choice, check_counts, reset_children
+from gat.models.parts import reset_children
 from gat.models.seq2seq_parts import CELLS, Decoder, Encoder, Memory, State
 from gat.models.tokens import Lengths, check_tokens, shifted, sizes_of
 from gat.nn.alignment import Alignment, BahdanauAttention, LuongAttention
@@ -76,10 +77,10 @@ class Seq2Seq(nn.Module):
         # All it takes to make such a network again.
         self.options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        check_choice("attention", attention, ("none", *ALIGNMENTS))
-        check_choice("cell", cell, CELLS)
+        one_of("attention", attention, ("none", *ALIGNMENTS))
+        one_of("cell", cell, CELLS)
         sizes = {"source_size": source_size, "target_size": target_size, "layers": layers}
-        check_counts({**sizes, "embedding_channels": embedding_channels, "window": window})
+        check_sizes(**sizes, embedding_channels=embedding_channels, window=window)
         check_probability("dropout", dropout)
         if hidden_channels < 2 or hidden_channels % 2:
             raise InputError(f"hidden_channels is {hidden_channels}; expected an even number >= 2")

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from gat import topology
+from gat.checks import check_sizes, one_of
 from gat.errors import ArgumentTypeError, InputError
-from gat.models.parts import check_choice, check_counts, reset_children
+from gat.models.parts import reset_children
 from gat.models.tokens import Lengths, check_tokens
 from gat.nn.dropout import dropout
 from gat.nn.readout import make_readout
@@ -68,9 +69,9 @@ class SequenceClassifier(nn.Module):
         # All it takes to make such a network again.
         self.options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        check_choice("cell", cell, CELLS)
-        check_counts({"num_classes": num_classes, "hidden_channels": hidden_channels})
-        check_counts({"layers": layers})
+        one_of("cell", cell, CELLS)
+        check_sizes(num_classes=num_classes, hidden_channels=hidden_channels)
+        check_sizes(layers=layers)
         check_probability("dropout", dropout)
         self.dropout = dropout
         width = hidden_channels if embedding is None else embedding
@@ -146,9 +147,9 @@ def _entrance(
         )
     if inputs is None:
         assert features is not None
-        check_counts({"features": features})
+        check_sizes(features=features)
         return None, features
-    check_counts({"inputs": inputs, "embedding": width})
+    check_sizes(inputs=inputs, embedding=width)
     return nn.Embedding(inputs, width), width
 
 

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gat.checks import check_sizes
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.graph.intervals import rows_of_blocks
 from gat.graph.structure import lazy
-from gat.models.parts import check_counts, reset_children
+from gat.models.parts import reset_children
 from gat.models.tokens import Lengths, check_tokens, shifted, sizes_of
 from gat.nn.multihead import Projected
 from gat.nn.normalizers import Normalizer
@@ -62,8 +63,8 @@ class Transformer(nn.Module):
         # All it takes to make such a network again.
         self.options = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
-        check_counts({"source_size": source_size, "target_size": target_size})
-        check_counts({"encoder_layers": encoder_layers, "decoder_layers": decoder_layers})
+        check_sizes(source_size=source_size, target_size=target_size)
+        check_sizes(encoder_layers=encoder_layers, decoder_layers=decoder_layers)
         if not 0 <= begin < target_size:
             raise InputError(
                 f"begin is {begin}; expected a target token in [0, {target_size}), target_size"

@@ -11,12 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gat.checks import check_sizes, one_of
 from gat.errors import InputError
 from gat.nn.attend import Attend
-from gat.nn.edge_attention import check_sizes
 from gat.nn.normalizers import Normalizer
 from gat.nn.prepared import Prepared, Steps
-from gat.nn.registry import one_of
 from gat.nn.scores import Score
 
 __all__ = ["Alignment", "BahdanauAttention", "LuongAttention"]

@@ -6,10 +6,11 @@ from typing import Any
 from torch import Tensor
 from torch_geometric.nn import Linear
 
+from gat.checks import check_sizes, one_of
 from gat.errors import ArgumentTypeError, InputError
 from gat.graph import Graph, graph_of
 from gat.nn.batched import batch_size, split_batch, split_heads
-from gat.nn.edge_attention import EdgeAttention, check_sizes
+from gat.nn.edge_attention import EdgeAttention
 from gat.nn.edge_bias import edge_bias
 from gat.nn.edge_features import EdgeFeatures, edge_features
 from gat.nn.ending import Ending
@@ -17,7 +18,6 @@ from gat.nn.features import project
 from gat.nn.forms import Form, Hidden
 from gat.nn.normalizers import Normalizer
 from gat.nn.pyg import check_pair, is_one_set
-from gat.nn.registry import one_of
 from gat.nn.scores import Score
 
 __all__ = ["AttentionConv"]

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch_geometric.typing import OptTensor
 
+from gat.checks import check_sizes
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.changes import ChangedNormalizer
@@ -17,7 +18,7 @@ from gat.nn.scores import SCORES, Score
 from gat.nn.weight_factor import FactoredNormalizer
 from gat.ops.dropout import check_probability
 
-__all__ = ["EdgeAttention", "check_sizes"]
+__all__ = ["EdgeAttention"]
 
 
 class EdgeAttention(DropIn):
@@ -140,10 +141,3 @@ class EdgeAttention(DropIn):
 
 # Its own message is what the class is about, and no reason to leave the operators.
 EdgeAttention._overridden = ()
-
-
-def check_sizes(**sizes: int | None) -> None:
-    """Refuse sizes, by name, below 1."""
-    for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise InputError(f"{name} is {size}; expected 1 or more")

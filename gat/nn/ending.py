@@ -5,10 +5,10 @@ from torch import Tensor, nn
 from torch_geometric.nn import Linear
 from torch_geometric.nn.inits import zeros
 
+from gat.checks import one_of
 from gat.errors import InputError
 from gat.nn.batched import split_batch
 from gat.nn.features import project
-from gat.nn.registry import one_of
 
 __all__ = ["GATES", "RESIDUALS", "Ending"]
 

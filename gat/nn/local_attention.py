@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from gat.checks import check_sizes
 from gat.errors import InputError
 from gat.graph.intervals import ranges
 from gat.nn.alignment import LuongAttention
-from gat.nn.edge_attention import check_sizes
 from gat.nn.normalizers import Normalizer
 from gat.nn.prepared import Prepared, Steps
 

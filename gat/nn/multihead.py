@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gat.checks import check_sizes
 from gat.errors import InputError
 from gat.nn.attend import Attend
-from gat.nn.edge_attention import check_sizes
 from gat.nn.normalizers import Normalizer
 from gat.nn.scores import Score
 

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.inits import glorot
 
+from gat.checks import check_sizes, one_of
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.graph import EdgeList, Graph
 from gat.nn.attend import Attend
-from gat.nn.edge_attention import check_sizes
 from gat.nn.normalizers import Normalizer
-from gat.nn.registry import one_of
 from gat.nn.scores import Score
 from gat.topology import Lengths, hierarchy
 

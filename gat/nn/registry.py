@@ -1,11 +1,11 @@
 """Names for what a layer can be made of, so that an option is a name or an object."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from gat.errors import ArgumentTypeError, InputError
 
-__all__ = ["Registry", "one_of"]
+__all__ = ["Registry"]
 
 Part = TypeVar("Part")
 Maker = TypeVar("Maker", bound=Callable[..., Any])
@@ -49,14 +49,6 @@ class Registry(Generic[Part]):
                 f"object of a class derived from {self.base.__name__}"
             )
         return given
-
-
-def one_of(name: str, given: Any, known: Sequence[Any]) -> Any:
-    """``given`` if it is a known value of the option ``name``; else InputError listing them."""
-    # By type too: 1 is no True.
-    if not any(type(given) is type(value) and given == value for value in known):
-        raise InputError(f"{name} is {given!r}; expected one of {', '.join(map(repr, known))}")
-    return given
 
 
 def _path(maker: Any) -> tuple[str, str, str]:

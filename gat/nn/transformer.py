@@ -13,14 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gat.checks import check_sizes, one_of
 from gat.errors import InputError
 from gat.graph.intervals import places
 from gat.nn.dropout import dropout as drop
-from gat.nn.edge_attention import check_sizes
 from gat.nn.multihead import MultiHeadAttention, Projected
 from gat.nn.normalizers import Normalizer
 from gat.nn.positions import sinusoidal_encoding
-from gat.nn.registry import one_of
 from gat.nn.scores import Score
 from gat.ops.dropout import check_probability
 

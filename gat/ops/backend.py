@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from gat.errors import BackendError, InputError
+from gat.checks import one_of
+from gat.errors import BackendError
 from gat.ops import cpu
 
 __all__ = ["BACKENDS", "implementation", "is_automatic", "is_compiled", "use_backend"]
@@ -80,8 +81,7 @@ def is_compiled(operator: str, device: torch.device) -> bool:
 
 
 def check_name(name: str) -> None:
-    if name not in BACKENDS:
-        raise InputError(f"backend is {name!r}; expected one of {', '.join(map(repr, BACKENDS))}")
+    one_of("backend", name, BACKENDS)
 
 
 # torch.compile runs this as it traces and keeps the answer: it cannot trace the loading of modules

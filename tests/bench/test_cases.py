@@ -194,7 +194,7 @@ def test_dropout_of_features_is_drawn_and_keeps_their_mean(name):
         (lambda: Plan(("gat",), repeats=0), "repeats is 0; expected 1 or more"),
         (lambda: Plan(("gat",), threads=0), "threads is 0; expected 1 or more"),
         (lambda: Plan(("gat",), malloc=("x",)), "malloc is 'x'; expected default or kept"),
-        (lambda: Shape(operator="agnn"), "operator is 'agnn'; expected one of gat, gatv2, dot"),
+        (lambda: Shape(operator="agnn"), "operator is 'agnn'; expected one of 'gat', 'gatv2'"),
         (lambda: Shape(heads=0), "heads is 0; expected 1 or more"),
         (
             lambda: layer.measure_layer(TINY, Plan(("gat", "dgl"), threads=1)),

@@ -299,7 +299,7 @@ def test_a_row_stands_for_the_record_it_measures(monkeypatch, name):
         ),
         (
             lambda: measure_attribution("flow", small(), Plan(("node",), threads=1)),
-            "method is 'flow'; expected one of gatt, rollout",
+            "method is 'flow'; expected one of 'gatt', 'rollout'",
         ),
     ],
     ids=["graph", "examples", "heads", "data set", "peer", "attribution's peer", "method"],

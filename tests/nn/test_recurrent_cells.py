@@ -115,7 +115,12 @@ def test_gradients_are_those_of_differences(cell, options):
         out, state = torch.func.functional_call(rnn, given, (x, (h, c)))
         return out, *state
 
-    inputs = [draw(3, 2, 2), draw(2, 2, 2), draw(2, 2, 2), *(p.detach().clone() for p in rnn.parameters())]
+    inputs = [
+        draw(3, 2, 2),
+        draw(2, 2, 2),
+        draw(2, 2, 2),
+        *(p.detach().clone() for p in rnn.parameters()),
+    ]
     assert torch.autograd.gradcheck(run, [one.requires_grad_() for one in inputs])
 
 

@@ -317,7 +317,11 @@ def test_impossible_inputs_are_refused_in_words(given, error, sentence):
     ("cell", "hx", "sentence"),
     [
         (SelfAttentiveRNN, draw(2, 6), r"hx is a tensor of shape \[2, 6\]; expected one tensor of"),
-        (SelfAttentiveRNN, (draw(1, 4, 6),) * 2, "hx is a tuple of shapes .* expected one tensor of"),
+        (
+            SelfAttentiveRNN,
+            (draw(1, 4, 6),) * 2,
+            "hx is a tuple of shapes .* expected one tensor of",
+        ),
         (JANET, draw(1, 4, 6), r"expected a tuple of 2 tensors of shape \[1, 4, 6\]"),
         (IndRNN, 3, "hx is of type int; expected a tuple of 2 tensors of shape"),
     ],

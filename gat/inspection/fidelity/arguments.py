@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
+from gat.checks import check_sizes
 from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 
 __all__ = [
@@ -105,8 +106,6 @@ def read_hops(hops: int | None, rounds: int) -> int:
 
 def check_numbers(confidence: float, **counts: Any) -> None:
     """Refuse counts below 1 and a confidence outside (0, 1)."""
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{name} is {count}; expected 1 or more")
+    check_sizes(**counts)
     if not 0 < confidence < 1:
         raise InputError(f"confidence is {confidence}; expected a share in (0, 1), such as 0.95")

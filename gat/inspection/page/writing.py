@@ -12,7 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gat.errors import IndexRangeError, InputError
+from gat.checks import one_of
+from gat.errors import IndexRangeError
 from gat.inspection.files import write_whole
 from gat.inspection.record import AttentionRecord
 
@@ -63,9 +64,7 @@ def start_at(
 ) -> dict[str, Any]:
     """The layer and head shown first, by their places; by default the first and the mean."""
     names = [record.name for record in records]
-    if layer is not None and layer not in names:
-        raise InputError(f"layer is {layer!r}; expected one of {', '.join(map(repr, names))}")
-    place = 0 if layer is None else names.index(layer)
+    place = 0 if layer is None else names.index(one_of("layer", layer, names))
     heads = records[place].heads
     if head is not None and head not in heads:
         raise IndexRangeError(

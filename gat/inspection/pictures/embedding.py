@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gat.checks import one_of
 from gat.errors import InputError, MissingDependencyError
 from gat.inspection.pictures.palette import Classes
 from gat.inspection.pictures.style import drawn, finish, grid
@@ -64,8 +65,7 @@ def draw_embedding(
 
 def _read(x: Tensor, method: str) -> np.ndarray:
     """float32 [N, F]."""
-    if method not in METHODS:
-        raise InputError(f"method is {method!r}; expected one of {', '.join(map(repr, METHODS))}")
+    one_of("method", method, METHODS)
     if method == "umap" and find_spec("umap") is None:
         raise MissingDependencyError(
             "method='umap' needs umap-learn, which is not installed: "

@@ -14,12 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gat import topology
+from gat.checks import check_sizes, one_of
 from gat.errors import InputError
 from gat.nn.attend import Attend
-from gat.nn.edge_attention import check_sizes
 from gat.nn.normalizers import Normalizer
 from gat.nn.recurrent.conventions import Carry, Part, Recurrent
-from gat.nn.registry import one_of
 from gat.nn.scores import Score
 
 __all__ = ["FORMS", "SelfAttentiveLSTM", "SelfAttentiveRNN"]

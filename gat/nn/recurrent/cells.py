@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gat.checks import one_of
 from gat.errors import InputError
 from gat.nn.recurrent.conventions import Carry, Part, Recurrent
-from gat.nn.registry import one_of
 
 __all__ = ["JANET", "IndRNN"]
 

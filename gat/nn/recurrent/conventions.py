@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from gat.checks import check_sizes
 from gat.errors import InputError
-from gat.nn.edge_attention import check_sizes
 from gat.nn.recurrent.layouts import State, rows_of
 from gat.nn.recurrent.steps import Steps
 from gat.ops.dropout import check_probability
