@@ -20,5 +20,5 @@ def test_one_of_refuses_anything_else(given):
 
 def test_sizes_are_refused_by_name():
     check_sizes(heads=1, edge_dim=None)
-    with pytest.raises(InputError, match="^channels is 0; expected 1 or more$"):
+    with pytest.raises(InputError, match=r"^channels is 0; expected 1 or more$"):
         check_sizes(heads=1, channels=0)
