@@ -27,6 +27,7 @@ ALIGNMENTS: dict[str, Callable[..., Alignment]] = {
     "scaled-luong": partial(LuongAttention, score="general", scale=True),
     "monotonic": partial(BahdanauAttention, normalize=True),
     "local": LocalAttention,
+    "local-m": partial(LocalAttention, predict=False),
 }
 # Those whose context enters the recurrent layer; the others' meets its output.
 BEFORE = ("bahdanau", "normed-bahdanau")
@@ -44,10 +45,10 @@ class Seq2Seq(nn.Module):
     - "bahdanau", "normed-bahdanau" (Bahdanau et al. 2015; `gat.nn.BahdanauAttention`): the state
       before a step looks, and the context enters the step;
     - "luong-dot", "luong-general", "luong-concat", "scaled-luong" (Luong et al. 2015;
-      `gat.nn.LuongAttention`), "local" (`gat.nn.LocalAttention`, local-p over ``window`` places to
-      both sides): the state after a step looks, so that teacher forcing attends all steps in one
-      call. With input_feeding what a step gave out enters the next, as in the paper's section 3.3,
-      and steps go one by one;
+      `gat.nn.LuongAttention`), "local" and "local-m" (`gat.nn.LocalAttention`, around a predicted
+      place and around the step's own, ``window`` places to both sides): the state after a step
+      looks, so that teacher forcing attends all steps in one call. With input_feeding what a step
+      gave out enters the next, as in the paper's section 3.3, and steps go one by one;
     - "monotonic" (Raffel et al. 2017; `gat.nn.Monotonic`): as Luong's, by normed Bahdanau's score.
 
     What a step gives out is tanh(W [context; state]), also with Bahdanau's, where the paper has a
@@ -156,7 +157,7 @@ def _alignment(attention: str, width: int, normalizer: str, window: int) -> Alig
                 f"attention='monotonic' is a normaliser itself; leave out normalizer={normalizer!r}"
             )
         normalizer = "monotonic"
-    options = {"window": window} if attention == "local" else {}
+    options = {"window": window} if attention in ("local", "local-m") else {}
     return ALIGNMENTS[attention](width, width, normalizer=normalizer, **options)
 
 

@@ -72,6 +72,7 @@ class Seq2SeqConfig(Section):
         "scaled-luong",
         "monotonic",
         "local",
+        "local-m",
     ] = "bahdanau"
     normalizer: str = "softmax"
     # Local attention: places looked at to either side.

@@ -201,7 +201,7 @@ def recorded_steps(model, *given):
     return torch.stack(weights)
 
 
-@pytest.mark.parametrize("attention", ["luong-general", "local", "monotonic"])
+@pytest.mark.parametrize("attention", ["luong-general", "local", "local-m", "monotonic"])
 def test_steps_are_recorded_as_teacher_forcing_is(attention):
     model, given = made(attention), pairs()
     with torch.no_grad(), record_attention(model) as whole:
