@@ -12,7 +12,9 @@ Graphs are remembered by what was asked for, so asking again costs nothing. All 
 import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
+from threading import RLock
 from typing import Any
 
 import torch
@@ -193,8 +195,14 @@ class _Memory:
     def __init__(self) -> None:
         self.graphs: OrderedDict[tuple, Graph] = OrderedDict()
         self.size = 0
+        self.lock = RLock()
 
     def get(self, key: tuple, make: Callable[[], Graph]) -> Graph:
+        # torch.compile traces from one thread, and no lock.
+        with nullcontext() if torch.compiler.is_compiling() else self.lock:
+            return self._get(key, make)
+
+    def _get(self, key: tuple, make: Callable[[], Graph]) -> Graph:
         if key in self.graphs:
             self.graphs.move_to_end(key)
             return self.graphs[key]

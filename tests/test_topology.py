@@ -1,5 +1,7 @@
 """Topologies: the edges their names say, in every array; attention on them is torch's own."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, product
 
 import numpy as np
@@ -182,6 +184,20 @@ def test_what_was_used_last_is_kept_longest(memory, monkeypatch):
     _ = topology.complete(3)
     assert topology.complete(1) is first
     assert topology.complete(2) is not second
+
+
+def test_threads_may_ask_at_once(memory, monkeypatch):
+    monkeypatch.setattr(topology, "REMEMBERED", 3 * topology.EACH)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            asked = [1 + k % 5 for k in range(2000)]
+            sizes = [graph.num_edges for graph in threads.map(topology.complete, asked)]
+    finally:
+        sys.setswitchinterval(interval)
+    assert sizes == [count * count for count in asked]
+    assert memory.size == sum(topology._size(graph) for graph in memory.graphs.values())
 
 
 @pytest.mark.usefixtures("memory")
