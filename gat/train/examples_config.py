@@ -85,6 +85,14 @@ class Seq2SeqConfig(Section):
     # Luong's attention: whether what it found enters the next step.
     input_feeding: bool = False
 
+    @model_validator(mode="after")
+    def _windows_are_local(self) -> Self:
+        if self.window != 10 and not self.attention.startswith("local"):
+            raise ValueError(
+                f"window is of local attention, and attention is {self.attention!r}; leave it out"
+            )
+        return self
+
 
 class TransformerConfig(Section):
     """:class:`gat.models.Transformer`."""
@@ -162,6 +170,14 @@ class ExamplesOptimizerConfig(OptimizerConfig):
     weight_decay: NotNegative = 0.0
 
 
+# Options that some networks alone read: what they are of, and the networks.
+READ_BY = {
+    "shift": ("images", ("attention-net",)),
+    "max_length": ("translations", ("seq2seq", "transformer")),
+    "beam_width": ("translations", ("seq2seq", "transformer")),
+}
+
+
 class ExamplesConfig(RunConfig):
     """One run on examples. Raises :class:`gat.errors.ConfigError` for unknown keys and impossible
     values."""
@@ -180,9 +196,11 @@ class ExamplesConfig(RunConfig):
     beam_width: CountOrZero = 4
 
     @model_validator(mode="after")
-    def _images_are_shifted(self) -> Self:
-        if self.shift and self.model.name != "attention-net":
-            raise ValueError(
-                f"shift is of images, and model.name is {self.model.name!r}; leave it out"
-            )
+    def _options_are_read(self) -> Self:
+        for name, (what, networks) in READ_BY.items():
+            given = getattr(self, name) != type(self).model_fields[name].default
+            if given and self.model.name not in networks:
+                raise ValueError(
+                    f"{name} is of {what}, and model.name is {self.model.name!r}; leave it out"
+                )
         return self

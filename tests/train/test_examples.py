@@ -97,7 +97,9 @@ SMALL: dict[str, tuple[Any, dict[str, Any]]] = {
 def config(name: str, **changes: Any) -> ExamplesConfig:
     options = {"name": name, **SMALL[name][1]}
     values = {"data": {"name": "toy"}, "model": options, "epochs": 3, "batch_size": 4, "seed": 1}
-    return ExamplesConfig(**{**values, "device": "cpu", "max_length": 8, **changes})
+    if name in ("seq2seq", "transformer"):
+        values["max_length"] = 8
+    return ExamplesConfig(**{**values, "device": "cpu", **changes})
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -261,9 +263,24 @@ def test_unknown_network_and_unknown_option_name_the_known_ones():
             config("seq2seq", **{part: 3})
 
 
-def test_shift_is_of_images():
-    with pytest.raises(ConfigError, match=r"shift is of images, and model\.name is 'seq2seq'"):
-        config("seq2seq", shift=1)
+@pytest.mark.parametrize(
+    ("name", "option", "what"),
+    [
+        ("seq2seq", "shift", "images"),
+        ("sequence-classifier", "max_length", "translations"),
+        ("attention-net", "beam_width", "translations"),
+    ],
+)
+def test_options_that_the_network_does_not_read_are_refused(name, option, what):
+    with pytest.raises(ConfigError, match=rf"{option} is of {what}, and model\.name is '{name}'"):
+        config(name, **{option: 2})
+
+
+def test_windows_are_of_local_attention():
+    model = {"name": "seq2seq", "window": 3}
+    assert config("seq2seq", model=model | {"attention": "local-m"}).model.window == 3
+    with pytest.raises(ConfigError, match="window is of local attention, and attention is 'bahd"):
+        config("seq2seq", model=model)
 
 
 def test_longest_handled_is_the_largest_length_up_to_which_most_are_right():
