@@ -206,6 +206,11 @@ class _Memory:
         if key in self.graphs:
             self.graphs.move_to_end(key)
             return self.graphs[key]
+        return self._new(key, make)
+
+    # Numbers of edges depend on data: torch.compile would break off within.
+    @torch.compiler.disable
+    def _new(self, key: tuple, make: Callable[[], Graph]) -> Graph:
         # Made in inference mode, the graph could not serve a training step later.
         with torch.inference_mode(False):
             graph = self.graphs[key] = make()

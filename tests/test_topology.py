@@ -403,3 +403,19 @@ def test_a_network_that_is_passed_its_graph_compiles_in_one_piece():
         counts.append(counter.frame_count)
     # Once for the edges, once for torch's dense kernel; other sizes are no reason to compile anew.
     assert counts[0] == counts[1] < counts[2] == counts[3]
+
+
+@pytest.mark.usefixtures("memory")
+def test_a_compiled_network_may_ask_for_its_graph(recwarn):
+    conv = AttentionConv(6, 8, heads=2, score="scaled_dot")
+
+    def network(x, lengths):
+        return conv(x, topology.complete(lengths))
+
+    run = torch.compile(network, backend="aot_eager")
+    for lengths in ((5, 7), (6, 6), (5, 7)):
+        x = torch.randn(12, 6)
+        out = run(x, lengths)
+        topology._MEMORY.graphs.clear()
+        torch.testing.assert_close(out, network(x, lengths))
+    assert not recwarn.list
