@@ -24,8 +24,8 @@ from gat.nn.losses import (
     attention_sparsity,
     edge_agreement,
 )
-from gat.nn.monotonic import Monotonic
 from gat.nn.multihead import MultiHeadAttention
+from gat.nn.normalizers.monotonic import Monotonic
 from gat.nn.positions import (
     flip_signs,
     laplacian_encoding,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gat.errors import InputError
 from gat.graph import Graph
-from gat.nn.normalizers import NORMALIZERS, Normalizer
+from gat.nn.normalizers.base import NORMALIZERS, Normalizer
 from gat.ops.precision import wide
 
 __all__ = ["Monotonic"]

@@ -1,119 +1,22 @@
-"""How scores become weights: what `AttentionConv` takes as ``normalizer``, by name or as an object.
-
-A normaliser of your own is one class: derive from `Normalizer`, give weights [E, H] for scores
-[E, H] in ``forward``, and name it with ``@NORMALIZERS.add("name")`` if you want a name. Where the
-weights are a softmax of scores that can be had otherwise, `Normalizer.attend` may hand them to the
-form's fused operator (`gat.nn.forms`) instead. A score of -inf is a mask: its weight is 0.
-"""
+"""Normalisers under which edges may get a weight of exactly 0: sparse and hard attention."""
 
 import math
-from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from gat.errors import InputError
 from gat.graph import Graph
-from gat.nn.dropout import dropout as drop
-from gat.nn.forms import Additive, Attended, Edgewise, Form
-from gat.nn.registry import Registry
-from gat.ops import aggregate, largest_scores, segment_entmax, segment_softmax
+from gat.nn.forms import Attended, Edgewise, Form
+from gat.nn.normalizers.base import NORMALIZERS, Normalizer, masked, positive
+from gat.nn.normalizers.smooth import Softmax
+from gat.ops import largest_scores, segment_entmax, segment_softmax
 from gat.ops.precision import wide
 
-__all__ = [
-    "NORMALIZERS",
-    "Entmax",
-    "Entmax15",
-    "Gumbel",
-    "Normalizer",
-    "Sigmoid",
-    "Softmax",
-    "Sparsemax",
-    "Tanh",
-    "Threshold",
-    "TopK",
-    "Uniform",
-]
+__all__ = ["Entmax", "Entmax15", "Gumbel", "Sparsemax", "Threshold", "TopK"]
 
 # How far above 1 a learned alpha stays: at 1 entmax is softmax, and its formula divides by 0.
 LEAST = 1e-3
-
-
-class Normalizer(nn.Module, ABC):
-    """Gives weights [E, H] of scores [E, H], over the edges that enter each target. An object
-    serves one layer."""
-
-    heads: int = 0
-
-    def attach(self, heads: int) -> None:
-        """Make the parameters for a layer of ``heads``."""
-        if self.heads:
-            raise InputError(
-                f"this {type(self).__name__} belongs to a layer already; make another object, or "
-                f"give the normalizer by name"
-            )
-        self.heads = heads
-        self.setup(heads)
-
-    def setup(self, heads: int) -> None:
-        """Make the parameters, and draw them."""
-
-    @abstractmethod
-    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
-        """Weights [E, H] of scores [E, H], both in listed order; H as in `Score.forward`."""
-
-    def attend(
-        self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
-    ) -> Attended:
-        """The weighted sum [num_dst, H, C] of value [num_src, H, C], and the weights it used, after
-        dropout. Step by step: E x H memory."""
-        weights = drop(self(graph, form.scores(graph)), dropout)
-        return aggregate(graph, weights, value), weights if return_weights else None
-
-    def following(self, previous: Tensor) -> "Normalizer":
-        """The normaliser of a decoder's next step, where its weights depend on those of the step
-        before, ``previous`` [E, H]. Most do not, and refuse: InputError."""
-        raise InputError(
-            f"{type(self).__name__} weighs each step by itself; leave out previous, or use "
-            f"normalizer='monotonic'"
-        )
-
-    def reset_parameters(self) -> None:
-        """Go back to the state of a new layer."""
-
-
-NORMALIZERS: Registry[Normalizer] = Registry("normalizer", Normalizer)
-
-
-@NORMALIZERS.add("softmax")
-class Softmax(Normalizer):
-    """exp(s / T) over its sum. With ``clip`` c, scores become c * tanh(s / c) first (Bello et al.
-    2017, "Neural Combinatorial Optimization with Reinforcement Learning", appendix A.2).
-    """
-
-    def __init__(self, temperature: float = 1.0, clip: float | None = None) -> None:
-        super().__init__()
-        self.temperature = _positive("temperature", temperature)
-        self.clip = None if clip is None else _positive("clip", clip)
-
-    def extra_repr(self) -> str:
-        clip = "" if self.clip is None else f", clip={self.clip}"
-        return f"temperature={self.temperature}{clip}"
-
-    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
-        return segment_softmax(graph, self._settle(Edgewise(scores), graph).scores(graph))
-
-    def attend(
-        self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
-    ) -> Attended:
-        return self._settle(form, graph).attend(graph, value, dropout, return_weights)
-
-    def _settle(self, form: Form, graph: Graph) -> Form:
-        if self.clip is not None:
-            scores = form.scores(graph)
-            clipped = self.clip * torch.tanh(scores / self.clip)
-            form = Edgewise(clipped.masked_fill(_masked(scores), -torch.inf))
-        return form if self.temperature == 1 else form.scaled(1 / self.temperature)
 
 
 @NORMALIZERS.add("entmax")
@@ -237,8 +140,8 @@ class Gumbel(Normalizer):
         rate: float = 0.0,
     ) -> None:
         super().__init__()
-        self.temperature = _positive("temperature", temperature)
-        self.minimum = _positive("minimum", minimum)
+        self.temperature = positive("temperature", temperature)
+        self.minimum = positive("minimum", minimum)
         if not 0 <= rate < math.inf:
             raise InputError(f"rate is {rate}; expected 0 or more, by which T falls per step")
         self.hard, self.rate = hard, rate
@@ -261,7 +164,7 @@ class Gumbel(Normalizer):
         soft = segment_softmax(graph, drawn)
         if not self.hard:
             return soft
-        largest = largest_scores(graph, drawn.detach(), 1) & ~_masked(scores)
+        largest = largest_scores(graph, drawn.detach(), 1) & ~masked(scores)
         return largest.to(soft.dtype) - soft.detach() + soft
 
     def attend(
@@ -288,73 +191,3 @@ class Gumbel(Normalizer):
 
     def reset_parameters(self) -> None:
         self.step.zero_()
-
-
-@NORMALIZERS.add("sigmoid")
-class Sigmoid(Normalizer):
-    """1 / (1 + exp(-s)): every edge by itself, between 0 and 1; no sum is kept."""
-
-    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
-        return torch.sigmoid(scores)
-
-
-@NORMALIZERS.add("tanh")
-class Tanh(Normalizer):
-    """tanh(s): signed weights between -1 and 1 (Bo et al. 2021, "Beyond Low-Frequency Information
-    in Graph Convolutional Networks", eq. 8).
-
-    With ``symmetric_norm``, divided by sqrt(in-degree of i * out-degree of j), as FAGCN's eq. 7;
-    masked edges do not count.
-    """
-
-    def __init__(self, symmetric_norm: bool = False) -> None:
-        super().__init__()
-        self.symmetric_norm = symmetric_norm
-
-    def extra_repr(self) -> str:
-        return f"symmetric_norm={self.symmetric_norm}"
-
-    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
-        masked = _masked(scores)
-        weights = torch.tanh(scores).masked_fill(masked, 0)
-        if not self.symmetric_norm:
-            return weights
-        scale = torch.ones_like(scores)
-        for end, count in zip(graph.edge_index, (graph.num_src, graph.num_dst), strict=True):
-            degree = weights.new_zeros((count, weights.size(1))).index_add(
-                0, end, (~masked).to(weights.dtype)
-            )
-            scale = scale * degree.clamp(min=1).rsqrt()[end]
-        return weights * scale
-
-
-@NORMALIZERS.add("uniform")
-class Uniform(Normalizer):
-    """1 / number of edges that are not masked, whatever the score: the ablation of attention."""
-
-    def forward(self, graph: Graph, scores: Tensor) -> Tensor:
-        return segment_softmax(graph, _silent(scores))
-
-    def attend(
-        self, graph: Graph, form: Form, value: Tensor, dropout: float, return_weights: bool
-    ) -> Attended:
-        # Only scores that were given edge by edge can hold a mask.
-        if isinstance(form, Edgewise):
-            even: Form = Edgewise(_silent(form.given))
-        else:
-            even = Additive(value.new_zeros(value.shape[:2]))
-        return even.attend(graph, value, dropout, return_weights)
-
-
-def _masked(scores: Tensor) -> Tensor:
-    return scores == -torch.inf
-
-
-def _silent(scores: Tensor) -> Tensor:
-    return torch.zeros_like(scores).masked_fill(_masked(scores), -torch.inf)
-
-
-def _positive(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
-        raise InputError(f"{name} is {value}; expected a number above 0")
-    return value
