@@ -107,7 +107,7 @@ class MultiHeadAttention(nn.Module):
         key: Tensor | None = None,
         value: Tensor | None = None,
         *,
-        edges: Any,
+        edge_index: Any,
         mask: Tensor | None = None,
         score_bias: Tensor | None = None,
         previous: Tensor | None = None,
@@ -117,7 +117,7 @@ class MultiHeadAttention(nn.Module):
 
         query [num_dst, embed_dim], key [num_src, kdim], value [num_src, vdim], or all with a batch
         on one graph before, [B, nodes, .]. Without key they are the query (self-attention), without
-        value it is the key. edges, mask, score_bias, previous, return_attention_weights: as
+        value it is the key. edge_index, mask, score_bias, previous, return_attention_weights: as
         `gat.nn.Attend` takes them.
 
         Returns [num_dst, embed_dim], and with ``return_attention_weights`` (edges, weights [E, H]).
@@ -131,16 +131,16 @@ class MultiHeadAttention(nn.Module):
         return self.attend(
             projected,
             source,
-            edges,
+            edge_index,
             mask=mask,
             score_bias=score_bias,
             previous=previous,
             return_attention_weights=return_attention_weights,
         )
 
-    def attend(self, query: Tensor, source: Projected, edges: Any, **options: Any) -> Any:
+    def attend(self, query: Tensor, source: Projected, edge_index: Any, **options: Any) -> Any:
         """As ``forward``, of what comes projected: query [num_dst, H, C]."""
-        result = self.attention(query, *source, edges, **options)
+        result = self.attention(query, *source, edge_index, **options)
         if isinstance(result, tuple):
             return self.out_proj(result[0].flatten(-2)), result[1]
         return self.out_proj(result.flatten(-2))

@@ -182,10 +182,10 @@ class EncoderBlock(Block):
     dict of that layer as well, and the block then gives its results.
     """
 
-    def forward(self, x: Tensor, edges: Any) -> Tensor:
-        """x [N, F] or [B, N, F], and so is the result. edges: of `gat.topology.complete`, or any
-        graph of the nodes."""
-        x = self._around(self.norm1, x, lambda x: self.self_attn(x, edges=edges))
+    def forward(self, x: Tensor, edge_index: Any) -> Tensor:
+        """x [N, F] or [B, N, F], and so is the result. edge_index: a graph of the nodes, as of
+        `gat.topology.complete`."""
+        x = self._around(self.norm1, x, lambda x: self.self_attn(x, edge_index=edge_index))
         return self._around(self.norm2, x, self.feed_forward)
 
 
@@ -215,44 +215,49 @@ class DecoderBlock(Block):
         self.norm3 = nn.LayerNorm(channels)
 
     def forward(
-        self, x: Tensor, memory: Tensor | Projected, edges: Any, cross_edges: Any
+        self, x: Tensor, memory: Tensor | Projected, edge_index: Any, cross_edge_index: Any
     ) -> Tensor:
         """x [N, F], and so is the result; memory [M, F], what the encoder gave, or what
-        `project_memory` made of it; all may have a batch before. edges: of `gat.topology.causal`,
-        or any graph of the N nodes; cross_edges: of `gat.topology.bipartite`, or any graph from the
-        M nodes to the N.
+        `project_memory` made of it; all may have a batch before. edge_index: a graph of the N
+        nodes, as of `gat.topology.causal`; cross_edge_index: one from the M nodes to the N, as of
+        `gat.topology.bipartite`.
         """
         source = self.cross.project_source(memory) if isinstance(memory, Tensor) else memory
-        x = self._around(self.norm1, x, lambda x: self.self_attn(x, edges=edges))
-        return self._rest(x, source, cross_edges)
+        x = self._around(self.norm1, x, lambda x: self.self_attn(x, edge_index=edge_index))
+        return self._rest(x, source, cross_edge_index)
 
     def project_memory(self, memory: Tensor) -> Projected:
         """Keys and values [M, H, C] of what the encoder gave, to be made once for many steps."""
         return self.cross.project_source(memory)
 
     def step(
-        self, x: Tensor, before: Projected, memory: Projected, edges: Any, cross_edges: Any
+        self,
+        x: Tensor,
+        before: Projected,
+        memory: Projected,
+        edge_index: Any,
+        cross_edge_index: Any,
     ) -> tuple[Tensor, Projected]:
         """The next node of each of n sentences: what ``forward`` gives it on a causal graph, at
         the cost of one node.
 
         x [n, F]; before: keys and values of the t nodes before it, [n, t, H, C] each; memory as
-        `project_memory` gives it; edges: `gat.topology.bipartite` of t + 1 sources and one target
-        for each sentence; cross_edges: of each sentence's memory and one target.
+        `project_memory` gives it; edge_index: `gat.topology.bipartite` of t + 1 sources and one
+        target for each sentence; cross_edge_index: of each sentence's memory and one target.
 
         Returns [n, F], and the keys and values of t + 1 nodes.
         """
         query, new = self.self_attn.project_all(self._enter(self.norm1, x))
         kept = before.followed_by(new)
         sources = Projected(kept.key.flatten(0, 1), kept.value.flatten(0, 1))
-        x = self._leave(self.norm1, x, self.self_attn.attend(query, sources, edges))
-        return self._rest(x, memory, cross_edges), kept
+        x = self._leave(self.norm1, x, self.self_attn.attend(query, sources, edge_index))
+        return self._rest(x, memory, cross_edge_index), kept
 
-    def _rest(self, x: Tensor, memory: Projected, edges: Any) -> Tensor:
+    def _rest(self, x: Tensor, memory: Projected, edge_index: Any) -> Tensor:
         """All that follows self-attention."""
 
         def look(x: Tensor) -> Tensor:
-            return self.cross.attend(self.cross.project_query(x), memory, edges)
+            return self.cross.attend(self.cross.project_query(x), memory, edge_index)
 
         return self._around(self.norm3, self._around(self.norm2, x, look), self.feed_forward)
 

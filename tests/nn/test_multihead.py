@@ -105,7 +105,7 @@ SQUARES = {
 def test_multihead_self_attention_by_the_papers_equations(graph):
     layer = biased(MultiHeadAttention(6, 3))
     x = rand(graph.num_src, 6)
-    out = layer(x, edges=graph)
+    out = layer(x, edge_index=graph)
     expected = transcribed(layer, graph.edge_index, x, x, x)
     torch.testing.assert_close(out, expected)
     wanted = [x, *layer.parameters()]
@@ -118,7 +118,7 @@ def test_multihead_cross_attention_by_the_papers_equations(options, heads):
     layer = biased(MultiHeadAttention(6, heads, **options))
     graph = topology.bipartite([3, 1, 2], [2, 4, 1])
     query, key, value = rand(7, 6), rand(6, layer.kdim), rand(6, layer.vdim)
-    out = layer(query, key, value, edges=graph)
+    out = layer(query, key, value, edge_index=graph)
     expected = transcribed(layer, graph.edge_index, query, key, value)
     torch.testing.assert_close(out, expected)
     wanted = [query, key, value, *layer.parameters()]
@@ -158,7 +158,9 @@ def test_multihead_draws_and_names_its_parameters_as_torch_does(options):
 def test_multihead_self_attention_of_ragged_rows_is_torchs_with_padding(options):
     theirs, ours = pair(6, 3, **options)
     x = rand(sum(LENGTHS), 6)
-    out, (edges, weights) = ours(x, edges=topology.complete(LENGTHS), return_attention_weights=True)
+    out, (edges, weights) = ours(
+        x, edge_index=topology.complete(LENGTHS), return_attention_weights=True
+    )
     lengths = [length for length in LENGTHS if length]
     full, rest = padded(x, lengths)
     expected, dense = theirs(full, full, full, key_padding_mask=rest, average_attn_weights=False)
@@ -178,7 +180,7 @@ def test_multihead_cross_attention_of_ragged_rows_is_torchs_with_padding(options
     sources, targets = [3, 1, 5], [2, 4, 1]
     query = rand(sum(targets), 6)
     key, value = rand(sum(sources), ours.kdim), rand(sum(sources), ours.vdim)
-    out = ours(query, key, value, edges=topology.bipartite(sources, targets))
+    out = ours(query, key, value, edge_index=topology.bipartite(sources, targets))
     (q, outside), (k, rest), (v, _) = (
         padded(query, targets),
         padded(key, sources),
@@ -196,7 +198,7 @@ def test_multihead_cross_attention_of_ragged_rows_is_torchs_with_padding(options
 def test_multihead_on_a_causal_graph_is_torchs_with_a_causal_mask():
     theirs, ours = pair(8, 4)
     x = rand(3, 5, 8)
-    out = ours(x, edges=topology.causal(5))
+    out = ours(x, edge_index=topology.causal(5))
     mask = torch.ones(5, 5, dtype=torch.bool).triu(1)
     expected = theirs(x, x, x, attn_mask=mask, need_weights=False)[0]
     torch.testing.assert_close(out, expected)
@@ -222,8 +224,10 @@ def test_multihead_of_a_batch_is_that_of_ragged_rows(length):
         ((topology.complete(length), topology.complete([length] * 3)), None),
         ((topology.bipartite(5, length), topology.bipartite([5] * 3, length)), memory),
     ):
-        out = layer(x, key, edges=graphs[0])
-        ragged = layer(x.flatten(0, 1), None if key is None else key.flatten(0, 1), edges=graphs[1])
+        out = layer(x, key, edge_index=graphs[0])
+        ragged = layer(
+            x.flatten(0, 1), None if key is None else key.flatten(0, 1), edge_index=graphs[1]
+        )
         torch.testing.assert_close(out.flatten(0, 1), ragged)
 
 
@@ -231,10 +235,10 @@ def test_multihead_of_the_same_key_and_value_is_that_of_the_key_alone():
     layer = biased(MultiHeadAttention(6, 2))
     x, memory, graph = rand(3, 6), rand(4, 6), topology.bipartite(4, 3)
     torch.testing.assert_close(
-        layer(x, memory, edges=graph), layer(x, memory, memory.clone(), edges=graph)
+        layer(x, memory, edge_index=graph), layer(x, memory, memory.clone(), edge_index=graph)
     )
     square = topology.complete(3)
-    torch.testing.assert_close(layer(x, x.clone(), edges=square), layer(x, edges=square))
+    torch.testing.assert_close(layer(x, x.clone(), edge_index=square), layer(x, edge_index=square))
 
 
 def test_multihead_attends_to_what_came_projected():
@@ -244,7 +248,7 @@ def test_multihead_attends_to_what_came_projected():
     source = layer.project_source(key, value)
     assert [tuple(part.shape) for part in source] == [(4, 2, 3), (4, 2, 3)]
     out = layer.attend(layer.project_query(query), source, graph)
-    torch.testing.assert_close(out, layer(query, key, value, edges=graph))
+    torch.testing.assert_close(out, layer(query, key, value, edge_index=graph))
 
 
 def test_multihead_with_a_mask_is_that_of_fewer_edges():
@@ -252,9 +256,11 @@ def test_multihead_with_a_mask_is_that_of_fewer_edges():
     graph, x = topology.complete([3, 2]), rand(5, 6)
     kept = torch.arange(graph.num_edges) % 3 != 1
     fewer = graph.edge_index[:, kept]
-    torch.testing.assert_close(layer(x, edges=graph, mask=kept), layer(x, edges=fewer))
+    torch.testing.assert_close(layer(x, edge_index=graph, mask=kept), layer(x, edge_index=fewer))
     bias = torch.zeros(graph.num_edges, dtype=x.dtype).masked_fill(~kept, -torch.inf)
-    torch.testing.assert_close(layer(x, edges=graph, score_bias=bias), layer(x, edges=fewer))
+    torch.testing.assert_close(
+        layer(x, edge_index=graph, score_bias=bias), layer(x, edge_index=fewer)
+    )
 
 
 @pytest.mark.parametrize("score", ["mlp", "bilinear", "additive"])
@@ -263,7 +269,7 @@ def test_multihead_takes_any_score_and_normaliser(score):
     assert any(name.startswith("attention.score.") for name, _ in layer.named_parameters())
     before = {name: p.clone() for name, p in layer.named_parameters() if p.dim() > 1}
     graph = topology.complete([3, 2])
-    _, (_, weights) = layer(rand(5, 6), edges=graph, return_attention_weights=True)
+    _, (_, weights) = layer(rand(5, 6), edge_index=graph, return_attention_weights=True)
     assert sorted(weights.flatten().tolist()) == [0.0] * (2 * 13 - 10) + [1.0] * 10
     layer.reset_parameters()
     for name, value in before.items():
@@ -275,7 +281,7 @@ def test_multihead_is_recorded_by_its_attention():
     graph = topology.causal([2, 3])
     with gat.record_attention(model) as attention:
         out, (_, weights) = model["first"](
-            torch.randn(5, 4), edges=graph, return_attention_weights=True
+            torch.randn(5, 4), edge_index=graph, return_attention_weights=True
         )
     assert list(attention) == ["first.attention"]
     record = attention["first.attention"]
@@ -287,19 +293,19 @@ def test_multihead_is_recorded_by_its_attention():
 def test_multihead_drops_weights_in_training_alone():
     layer, x = MultiHeadAttention(6, 2, dropout=0.5), torch.randn(20, 6)
     graph = topology.complete(20)
-    once, again = layer(x, edges=graph), layer(x, edges=graph)
+    once, again = layer(x, edge_index=graph), layer(x, edge_index=graph)
     assert not torch.allclose(once, again)
     layer.eval()
-    assert torch.equal(layer(x, edges=graph), layer(x, edges=graph))
+    assert torch.equal(layer(x, edge_index=graph), layer(x, edge_index=graph))
     plain = MultiHeadAttention(6, 2)
     plain.load_state_dict(layer.state_dict())
-    torch.testing.assert_close(layer(x, edges=graph), plain(x, edges=graph))
+    torch.testing.assert_close(layer(x, edge_index=graph), plain(x, edge_index=graph))
 
 
 def test_multihead_of_nothing_is_nothing():
     layer = MultiHeadAttention(6, 2)
-    assert layer(torch.empty(0, 6), edges=topology.complete([])).shape == (0, 6)
-    alone = layer(torch.randn(2, 6), torch.empty(0, 6), edges=topology.bipartite([0, 0], 1))
+    assert layer(torch.empty(0, 6), edge_index=topology.complete([])).shape == (0, 6)
+    alone = layer(torch.randn(2, 6), torch.empty(0, 6), edge_index=topology.bipartite([0, 0], 1))
     torch.testing.assert_close(alone, layer.out_proj.bias.expand(2, 6))
 
 
@@ -321,12 +327,12 @@ def test_multihead_refuses_features_that_do_not_fit():
     layer, graph = MultiHeadAttention(6, 2, kdim=5), topology.complete(3)
     x = torch.randn(3, 6)
     with pytest.raises(InputError, match=r"query has shape \[3, 5\]; expected \[nodes, 6\]"):
-        layer(torch.randn(3, 5), torch.randn(3, 5), x, edges=graph)
+        layer(torch.randn(3, 5), torch.randn(3, 5), x, edge_index=graph)
     with pytest.raises(InputError, match=r"key has shape \[3, 6\]; expected \[nodes, 5\]"):
-        layer(x, edges=graph)
+        layer(x, edge_index=graph)
     with pytest.raises(InputError, match=r"value has shape \[3\]; expected \[nodes, 6\]"):
-        layer(x, torch.randn(3, 5), torch.randn(3), edges=graph)
+        layer(x, torch.randn(3, 5), torch.randn(3), edge_index=graph)
     with pytest.raises(InputError, match="given value without key"):
-        layer(x, value=x, edges=graph)
+        layer(x, value=x, edge_index=graph)
     with pytest.raises(InputError, match="weighs each step by itself"):
-        layer(x, torch.randn(3, 5), x, edges=graph, previous=torch.ones(9, 2))
+        layer(x, torch.randn(3, 5), x, edge_index=graph, previous=torch.ones(9, 2))
