@@ -132,7 +132,7 @@ def test_multihead_gradcheck():
 
     def run(query, key, value, *given):
         named = dict(zip(weights, given, strict=True))
-        return torch.func.functional_call(layer, named, (query, key, value), {"edges": graph})
+        return torch.func.functional_call(layer, named, (query, key, value), {"edge_index": graph})
 
     inputs = (rand(4, 4), rand(3, 3), rand(3, 4), *weights.values())
     assert torch.autograd.gradcheck(run, inputs)
