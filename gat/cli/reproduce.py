@@ -22,7 +22,8 @@ OnEpoch = Callable[["EpochRecord"], None]
 
 def reproduce_command(options: Reproduce) -> None:
     """Run the experiment, or list all of them."""
-    from gat.train.experiment import experiment, reproduce, results_folder
+    from gat.train.experiment import experiment, results_folder
+    from gat.train.reproducing import reproduce
 
     if options.experiment is None:
         list_experiments()

@@ -25,13 +25,14 @@ from gat.train.config import (
 )
 from gat.train.config_files import dump_toml, load_config, save_config
 from gat.train.examples_config import ExamplesConfig
-from gat.train.experiment import Experiment, experiments, recipe_for, reproduce
+from gat.train.experiment import Experiment, experiments, recipe_for
 from gat.train.kinds import load_task
 from gat.train.layerwise import predict
 from gat.train.memory import MemoryPrediction, predict_memory
 from gat.train.memory_sizes import Sizes, sizes_of
 from gat.train.opened import OpenedRun, newest_run, open_run
 from gat.train.opened_examples import Example, OpenedExamples
+from gat.train.reproducing import reproduce
 from gat.train.run import EpochRecord, RunResult, new_run_dir, versions
 from gat.train.session import build_model
 from gat.train.signals import Interrupted, Terminated

@@ -17,8 +17,9 @@ from gat._version import __version__
 from gat.errors import InputError
 from gat.shelf import shelf
 from gat.train.config import TrainConfig
-from gat.train.experiment import Experiment, experiment, locked, measured
+from gat.train.experiment import Experiment, experiment
 from gat.train.kinds import nodes_only
+from gat.train.reproducing import locked, measured
 from gat.train.results import SeedResult, Summary, versions
 
 __all__ = [

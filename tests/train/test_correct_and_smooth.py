@@ -16,7 +16,7 @@ from gat.train import TrainConfig, evaluate, metrics, train
 from gat.train.batches import Batch, Part, make_batches
 from gat.train.config import DataConfig
 from gat.train.correct_and_smooth import correct_and_smooth
-from gat.train.experiment import run_one
+from gat.train.reproducing import run_one
 from gat.train.results import SeedResult
 from gat.train.scores import part_scores, reported_metric
 from gat.train.tricks_config import CorrectAndSmoothConfig

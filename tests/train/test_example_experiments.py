@@ -8,7 +8,8 @@ from gat.data import card, cards
 from gat.errors import InputError
 from gat.train import ExamplesConfig
 from gat.train import experiment as room
-from gat.train.experiment import experiment, experiments, recipe_for, reproduce
+from gat.train.experiment import experiment, experiments, recipe_for
+from gat.train.reproducing import reproduce
 from gat.train.result_tables import example_tables, node_table, render
 from gat.train.results import SeedResult, Summary, stored
 

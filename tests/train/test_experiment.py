@@ -19,7 +19,8 @@ from gat.errors import ConfigError, CorruptDataError, InputError, RunLockedError
 from gat.ops import cpu
 from gat.train import experiment as room
 from gat.train.config import TrainConfig
-from gat.train.experiment import experiment, experiments, recipe_for, reproduce, results_folder
+from gat.train.experiment import experiment, experiments, recipe_for, results_folder
+from gat.train.reproducing import _prepare_worker, reproduce
 from gat.train.result_tables import render
 from gat.train.results import Published, SeedResult, Summary, stored
 
@@ -235,7 +236,7 @@ def test_a_missing_library_is_said_once_and_not_by_every_process(shelf, monkeypa
     notice = str(cpu.Status(False, reason="it is not there", remedy="build it"))
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        room._prepare_worker(torch.get_num_threads())
+        _prepare_worker(torch.get_num_threads())
         warnings.warn(notice, RuntimeWarning, stacklevel=1)
         warnings.warn("something else", RuntimeWarning, stacklevel=1)
     assert [str(warning.message) for warning in seen] == ["something else"]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from gat.data import card
-from gat.train.experiment import experiment, experiments, measured
+from gat.train.experiment import experiment, experiments
 from gat.train.replicas import replica_config, replica_root
+from gat.train.reproducing import measured
 from gat.train.session import build_model
 from gat.train.trainer import load_task, train
 
