@@ -171,6 +171,21 @@ def test_indrnn_with_long_memory_never_grows_beyond_its_bound():
     torch.testing.assert_close(out, free(x)[0])
 
 
+def test_a_recurrent_weight_beyond_its_bound_can_come_back():
+    rnn = make(IndRNN, long_memory=4)
+    with torch.no_grad():
+        rnn.weight_hh_l0.copy_(torch.tensor([9.0, 9, 9, 9, 9]))
+    free = make(IndRNN)
+    free.load_state_dict(rnn.state_dict())
+    with torch.no_grad():
+        free.weight_hh_l0.fill_(2**0.25)
+    x = draw(6, 3)
+    for one in (rnn, free):
+        one(x)[0].sum().backward()
+    assert rnn.weight_hh_l0.grad.any()
+    torch.testing.assert_close(rnn.weight_hh_l0.grad, free.weight_hh_l0.grad)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -82,7 +82,8 @@ class IndRNN(Recurrent):
     long_memory: steps T over which to remember. The u of the last layer are then drawn from
     U(2^(-1/T), 2^(1/T)), so that T steps multiply what a unit holds by 1/2 to 2, those of other
     layers from U(0, 2^(1/T)) (section 3.1, with 2 for gamma and 1/2 for epsilon). In the forward
-    pass no u counts for more than 2^(1/T) in magnitude, and one beyond has no gradient.
+    pass no u counts for more than 2^(1/T) in magnitude; one beyond has the gradient of what it counts
+    for.
     """
 
     states = 2
@@ -115,7 +116,9 @@ class IndRNN(Recurrent):
         part = super().part(layer, direction)
         part.recurrent = part.weight_hh
         if self.long_memory is not None:
-            part.recurrent = part.recurrent.clamp(-self.bound, self.bound)
+            weight = part.recurrent
+            # A weight beyond keeps its gradient, by which it may come back.
+            part.recurrent = weight + (weight.clamp(-self.bound, self.bound) - weight).detach()
         return part
 
     def step(self, x: Tensor, carry: Carry, part: Part) -> Carry:
