@@ -61,7 +61,9 @@ def causal(lengths: Lengths, *, device: Device = None) -> Graph:
 def window(lengths: Lengths, width: int, *, causal: bool = False, device: Device = None) -> Graph:
     """Local attention: node i is entered from those of its block with |i - j| <= ``width``, if
     ``causal`` those with i - width <= j <= i."""
-    counts, width = _counts("lengths", lengths), _whole("width", width)
+    counts = _counts("lengths", lengths)
+    # No further than any sentence is long: one graph for all such widths, and no overflow.
+    width = min(_whole("width", width), max(counts, default=0))
     key = ("window", counts, width, causal)
     return _remembered(key, device, lambda: _window(counts, width, causal))
 
@@ -74,7 +76,7 @@ def grid(
     heights, widths = _paired(_counts("height", height), _counts("width", width))
     if radius is None:
         return complete([h * w for h, w in zip(heights, widths, strict=True)], device=device)
-    reach = _whole("radius", radius)
+    reach = min(_whole("radius", radius), max((*heights, *widths), default=0))
     key = ("grid", heights, widths, reach)
     return _remembered(key, device, lambda: _grid(heights, widths, reach))
 

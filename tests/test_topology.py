@@ -375,6 +375,18 @@ def test_weights_of_the_edges_in_the_callers_order(name):
     torch.testing.assert_close((out, weights), expected)
 
 
+@pytest.mark.usefixtures("memory")
+def test_windows_wider_than_every_sentence_are_one_graph():
+    for causal in (False, True):
+        graph = topology.window([5, 3], 5, causal=causal)
+        assert topology.window([5, 3], 2**63 - 1, causal=causal) is graph
+        narrower = topology.window([5, 3], 4, causal=causal)
+        assert torch.equal(narrower.edge_index, graph.edge_index)
+    grid = topology.grid([2, 4], 3, 4)
+    assert topology.grid([2, 4], 3, 2**63 - 1) is grid
+    assert grid.num_edges == 6**2 + 12**2
+
+
 def results(run, network, graph):
     """The output and every gradient."""
     network.zero_grad()

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from gat.checks import check_sizes, one_of
 from gat.errors import InputError
+from gat.models.parts import reset_children
 from gat.nn.images import AttentionPool2d, ConvBlock, ResBlock, SelfAttention
 from gat.ops.dropout import check_probability
 
@@ -71,6 +72,10 @@ class AttentionNet(nn.Module):
             self.pool = AttentionPool2d(widths[-1])
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(widths[-1], num_classes)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        reset_children(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores of the classes [B, num_classes], of images [B, in_channels, height, width]."""

@@ -64,6 +64,7 @@ def greedy(
     state = model.start(memory)
     for place in range(max_length):
         logits, state = model.step(tokens, memory, state)
+        _check_numbers(logits)
         tokens = logits.argmax(1)
         written[rows, place] = tokens
         going = (tokens != end).nonzero().squeeze(1)
@@ -99,7 +100,7 @@ def beam(
     translation; it then leaves the batch. Width 1 is `greedy`. The other arguments as there.
     """
     check_sizes(max_length=max_length, width=width)
-    if length_penalty < 0:
+    if not length_penalty >= 0:
         raise InputError(f"length_penalty is {length_penalty}; expected 0 or more")
     count = len(source_lengths)
     if count == 0:
@@ -119,6 +120,7 @@ def beam(
         totals = scores.unsqueeze(2) + wide(logits).log_softmax(1).unflatten(0, (-1, width))
         # What a model says after an end may be anything, NaN too.
         totals = totals.masked_fill(scores.isneginf().unsqueeze(2), -torch.inf)
+        _check_numbers(totals)
         scores, chosen = totals.flatten(1).topk(width)
         origin, tokens = chosen // logits.size(1), chosen % logits.size(1)
         before = written.gather(1, origin.unsqueeze(2).expand(-1, -1, written.size(2)))
@@ -134,6 +136,14 @@ def beam(
             rows, tokens = rows[going], tokens[going]
             written, scores = written[going], scores[going]
     return [_before_end(sentence, end) for sentence in best.written]
+
+
+def _check_numbers(scores: Tensor) -> None:
+    if bool(scores.isnan().any()):
+        raise InputError(
+            "the model's scores of the next token hold NaN, so none is the best; look at its "
+            "weights, which a training that failed may have left so"
+        )
 
 
 class _Best:

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from gat.checks import check_sizes, one_of
 from gat.errors import InputError
 from gat.models.encoders import make_encoder
-from gat.models.tokens import check_tokens
+from gat.models.parts import reset_children
+from gat.models.tokens import Lengths, check_tokens, counts_of
 from gat.nn.readout import HierarchicalAttention
 from gat.ops.dropout import check_probability
-from gat.topology import Lengths
 
 __all__ = ["POOLINGS", "DocumentClassifier"]
 
@@ -59,6 +59,10 @@ class DocumentClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(channels, num_classes)
 
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        reset_children(self)
+
     def forward(
         self, words: Tensor, words_per_sentence: Lengths, sentences_per_document: Lengths
     ) -> Tensor:
@@ -68,8 +72,8 @@ class DocumentClassifier(nn.Module):
         [sum(sentences_per_document)]. Sentences and documents may be empty. Raises InputError for
         counts that do not fit, ArgumentTypeError or IndexRangeError for what are no words.
         """
-        of_words = _counts(words_per_sentence, words.device)
-        of_sentences = _counts(sentences_per_document, words.device)
+        of_words = counts_of("words_per_sentence", words_per_sentence, words.device)
+        of_sentences = counts_of("sentences_per_document", sentences_per_document, words.device)
         _check("words_per_sentence", of_words, words.numel(), "words")
         _check("sentences_per_document", of_sentences, of_words.numel(), "sentences")
         check_tokens("words", words, self.embedding.num_embeddings, "vocabulary_size")
@@ -83,12 +87,8 @@ class DocumentClassifier(nn.Module):
         return self.output(self.dropout(self.reader(x, *lengths)))
 
 
-def _counts(lengths: Lengths, device: torch.device) -> Tensor:
-    return torch.as_tensor(lengths, dtype=torch.int64, device=device).reshape(-1)
-
-
 def _check(name: str, counts: Tensor, expected: int, parts: str) -> None:
-    if int(counts.sum()) != expected or bool((counts < 0).any()):
+    if int(counts.sum()) != expected:
         raise InputError(
             f"{name} has {counts.numel()} counts, which sum to {int(counts.sum())}; expected "
             f"counts of 0 or more for {expected} {parts}"

@@ -9,7 +9,7 @@ from gat.checks import check_sizes, one_of
 from gat.errors import InputError
 from gat.models.parts import reset_children
 from gat.models.seq2seq_parts import CELLS, Decoder, Encoder, Memory, State
-from gat.models.tokens import Lengths, check_tokens, shifted, sizes_of
+from gat.models.tokens import Lengths, check_begin, check_tokens, shifted, sizes_of
 from gat.nn.alignment import Alignment, BahdanauAttention, LuongAttention
 from gat.nn.dropout import dropout
 from gat.nn.local_attention import LocalAttention
@@ -82,6 +82,7 @@ class Seq2Seq(nn.Module):
         one_of("cell", cell, CELLS)
         sizes = {"source_size": source_size, "target_size": target_size, "layers": layers}
         check_sizes(**sizes, embedding_channels=embedding_channels, window=window)
+        check_begin(begin, target_size)
         check_probability("dropout", dropout)
         if hidden_channels < 2 or hidden_channels % 2:
             raise InputError(f"hidden_channels is {hidden_channels}; expected an even number >= 2")

@@ -9,7 +9,7 @@ from gat import topology
 from gat.checks import check_sizes, one_of
 from gat.errors import ArgumentTypeError, InputError
 from gat.models.parts import reset_children
-from gat.models.tokens import Lengths, check_tokens
+from gat.models.tokens import Lengths, check_tokens, counts_of
 from gat.nn.dropout import dropout
 from gat.nn.readout import make_readout
 from gat.nn.recurrent import CELLS, pack_ragged
@@ -118,7 +118,7 @@ class SequenceClassifier(nn.Module):
         if lengths is None:
             lengths = [x.size(1)] * x.size(0)
             x = x.flatten(0, 1)
-        counts = torch.as_tensor(lengths, dtype=torch.int64)
+        counts = counts_of("lengths", lengths)
         if int(counts.sum()) != x.size(0):
             raise InputError(
                 f"lengths sum to {int(counts.sum())} and x has {x.size(0)} steps; expected as many"

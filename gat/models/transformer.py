@@ -13,7 +13,7 @@ from gat.graph import Graph
 from gat.graph.intervals import rows_of_blocks
 from gat.graph.structure import lazy
 from gat.models.parts import reset_children
-from gat.models.tokens import Lengths, check_tokens, shifted, sizes_of
+from gat.models.tokens import Lengths, check_begin, check_tokens, shifted, sizes_of
 from gat.nn.multihead import Projected
 from gat.nn.normalizers import Normalizer
 from gat.nn.scores import Score
@@ -65,10 +65,7 @@ class Transformer(nn.Module):
         super().__init__()
         check_sizes(source_size=source_size, target_size=target_size)
         check_sizes(encoder_layers=encoder_layers, decoder_layers=decoder_layers)
-        if not 0 <= begin < target_size:
-            raise InputError(
-                f"begin is {begin}; expected a target token in [0, {target_size}), target_size"
-            )
+        check_begin(begin, target_size)
         self.begin = begin
         sizes = (channels, heads, feedforward, dropout)
         parts: dict[str, Any] = {"activation": activation, "score": score, "normalizer": normalizer}
@@ -77,6 +74,11 @@ class Transformer(nn.Module):
         self.source = Embedding("source", source_size, channels, dropout)
         self.target = Embedding("target", target_size, channels, dropout)
         self.generator = nn.Linear(channels, target_size)
+        if self.encoder.layers[0].self_attn.attention.normalizer.goes_on:
+            raise InputError(
+                f"normalizer={normalizer!r} goes on from step to step of a decoder, which the "
+                f"attention of a Transformer does not; take another, or gat.models.Seq2Seq"
+            )
         if tied:
             self.generator.weight = self.target.weight
 

@@ -44,7 +44,7 @@ class Alignment(nn.Module):
     @property
     def goes_on(self) -> bool:
         """Whether a step's weights depend on those of the step before, ``previous``."""
-        return type(self.attention.normalizer).following is not Normalizer.following
+        return self.attention.normalizer.goes_on
 
     def prepare(self, memory: Tensor, lengths: Sequence[int] | Tensor) -> Prepared:
         """An encoder's outputs ``memory`` [sum(lengths), key_dim], keys projected once for all

@@ -9,6 +9,7 @@ from gat.graph.intervals import ranges
 from gat.nn.alignment import LuongAttention
 from gat.nn.normalizers import Normalizer
 from gat.nn.prepared import Prepared, Steps
+from gat.ops.precision import wide
 
 __all__ = ["LocalAttention"]
 
@@ -48,8 +49,8 @@ class LocalAttention(LuongAttention):
         if predict and self.goes_on:
             raise InputError(
                 f"{type(self.attention.normalizer).__name__} goes on from the weights of the step "
-                f"before, which predict=True multiplies by a factor; use predict=False, or "
-                f"LuongAttention"
+                f"before, which predict=True multiplies by a factor; use predict=False "
+                f"(attention='local-m' of Seq2Seq), or LuongAttention"
             )
         self.window, self.predict = window, predict
         self.lin_place = nn.Linear(query_dim, query_dim, bias=False) if predict else None
@@ -58,14 +59,15 @@ class LocalAttention(LuongAttention):
     def centers(
         self, query: Tensor, prepared: Prepared, steps: Steps = 1, first: int = 0
     ) -> Tensor:
-        """The place p that each step looks at, [sum(steps)]; arguments as of ``forward``."""
+        """The place p that each step looks at, [sum(steps)] in float32 or wider, which bfloat16
+        could not count to; arguments as of ``forward``."""
         counts = torch.as_tensor(steps, device=query.device).expand(len(prepared.lengths))
         sizes = prepared.sizes.repeat_interleave(counts)
         if self.lin_place is not None and self.place is not None:
             likely = self.place(torch.tanh(self.lin_place(query))).squeeze(1)
-            return sizes * torch.sigmoid(likely)
+            return sizes * torch.sigmoid(wide(likely))
         number = ranges(torch.full_like(counts, first), counts)
-        return torch.minimum(number, sizes - 1).to(query.dtype)
+        return torch.minimum(number, sizes - 1).to(wide(query).dtype)
 
     def _within(
         self, query: Tensor, prepared: Prepared, steps: Steps, first: int

@@ -60,6 +60,8 @@ class SinusoidalPositions(nn.Module):
                 f"SinusoidalPositions: x has shape {list(x.shape)}; expected "
                 f"[tokens, {self.channels}] or [batch, tokens, {self.channels}]"
             )
+        if first < 0:
+            raise InputError(f"first is {first}; expected a place, 0 or more")
         if lengths is None:
             encoding = self._encoding(x, first, x.size(-2))
         else:

@@ -128,3 +128,15 @@ def test_options_are_refused_that_do_not_fit():
         net(attention="pool", radius=1)
     with pytest.raises(InputError, match=r"gamma='zero' .* attention='none' has not"):
         net(attention="none", gamma="zero")
+
+
+def test_reset_parameters_draws_anew():
+    net = AttentionNet(widths=(4, 4, 4))
+    before = {name: weight.clone() for name, weight in net.named_parameters()}
+    with torch.no_grad():
+        net.look.gamma.fill_(1)
+    net.reset_parameters()
+    assert float(net.look.gamma.detach()) == 0
+    kept = [n for n, weight in net.named_parameters() if torch.equal(weight, before[n])]
+    # Those that every new network starts with alike: scales of 1, and what starts at 0.
+    assert not [name for name in kept if before[name].dim() > 1]

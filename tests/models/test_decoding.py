@@ -231,7 +231,16 @@ def test_decoding_refuses_what_means_nothing():
         beam(model, *one, width=0, max_length=3)
     with pytest.raises(InputError, match=r"length_penalty is -0.5; expected 0 or more"):
         beam(model, *one, max_length=3, length_penalty=-0.5)
+    with pytest.raises(InputError, match=r"length_penalty is nan; expected 0 or more"):
+        beam(model, *one, max_length=3, length_penalty=math.nan)
     with pytest.raises(InputError, match="there are 1 predicted and 0 expected sentences"):
         sequence_accuracy([torch.tensor([2])], [])
     with pytest.raises(InputError, match="at least one"):
         sequence_accuracy([], [])
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    model, one = Chain(torch.full((1, 3, 3, 3), torch.nan)), (torch.tensor([0]), [1])
+    for search in (greedy, beam):
+        with pytest.raises(InputError, match="scores of the next token hold NaN"):
+            search(model, *one, max_length=3)

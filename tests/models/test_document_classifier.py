@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import gat
-from gat.errors import IndexRangeError, InputError
+from gat.errors import ArgumentTypeError, IndexRangeError, InputError
 from gat.models import DocumentClassifier
 from gat.models.document_classifier import POOLINGS
 from gat.models.encoders import ENCODERS
@@ -118,9 +118,19 @@ def test_counts_are_refused_that_do_not_fit(pooling):
         model(words, [2, 2], [2])
     with pytest.raises(InputError, match="sentences_per_document has 1 counts, which sum to 1; "):
         model(words, [2, 3], [1])
-    with pytest.raises(InputError, match="counts of 0 or more for 5 words"):
+    with pytest.raises(InputError, match=r"words_per_sentence has .* a count of -1"):
         model(words, [6, -1], [2])
+    with pytest.raises(ArgumentTypeError, match=r"sentences_per_document has dtype torch\.float32"):
+        model(words, [2, 3], [2.0])
     with pytest.raises(IndexRangeError, match=r"words has the token -1; .*vocabulary_size="):
         model(words - 1, [2, 3], [2])
     with pytest.raises(InputError, match="pooling is 'deep'; expected one of 'hierarchical'"):
         classifier(pooling="deep")
+
+
+def test_reset_parameters_draws_anew():
+    model = classifier()
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    model.reset_parameters()
+    drawn = {n for n, weight in model.named_parameters() if not torch.equal(weight, before[n])}
+    assert {"embedding.weight", "output.weight", "reader.poolings.1.hidden.weight"} <= drawn

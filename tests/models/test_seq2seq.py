@@ -22,8 +22,20 @@ def made(attention="bahdanau", input_feeding=False, **options):
     options = {"hidden_channels": 6, "embedding_channels": 5, "window": 2, **options}
     model = Seq2Seq(9, 8, attention=attention, input_feeding=input_feeding, **options)
     if attention == "monotonic":
-        nn.init.zeros_(model.decoder.alignment.attention.normalizer.offset)
+        # Scores as drawn hardly differ, and no step would stop anywhere.
+        alignment = model.decoder.alignment
+        with torch.no_grad():
+            alignment.attention.score.g.fill_(5)
+            alignment.attention.normalizer.offset.fill_(3)
+            for linear in (alignment.lin_query, alignment.lin_key):
+                linear.weight.mul_(30)
     return model.double().eval()
+
+
+def softened(model):
+    """With the weights that training has, without its noise: none is 0."""
+    model.decoder.alignment.attention.normalizer.noise = 0.0
+    return model.train()
 
 
 def tokens(lengths, count):
@@ -135,7 +147,16 @@ def test_logits_are_the_sentences_written_out_and_those_of_steps(attention, feed
 @pytest.mark.parametrize("rows", [[2, 0, 0, 3, 2], [1]], ids=str)
 @pytest.mark.parametrize(("attention", "feeding"), VARIANTS, ids=IDS)
 def test_selected_sentences_decode_on_as_they_would_have(attention, feeding, rows):
-    model, source = made(attention, feeding), tokens(SOURCES, 9)
+    check_selected(made(attention, feeding), rows)
+
+
+@pytest.mark.parametrize("feeding", [False, True], ids=["at_once", "fed"])
+def test_selected_sentences_keep_their_soft_weights(feeding):
+    check_selected(softened(made("monotonic", feeding)), [2, 0, 0, 3, 2])
+
+
+def check_selected(model, rows):
+    source = tokens(SOURCES, 9)
     rows, first, second = torch.tensor(rows), torch.tensor([1, 2, 3, 4]), torch.tensor([4, 2, 2, 7])
     with torch.no_grad():
         memory = model.encode(source, torch.tensor(SOURCES))
@@ -204,6 +225,16 @@ def recorded_steps(model, *given):
 @pytest.mark.parametrize("attention", ["luong-general", "local", "local-m", "monotonic"])
 def test_steps_are_recorded_as_teacher_forcing_is(attention):
     model, given = made(attention), pairs()
+    check_steps(model, given)
+
+
+def test_soft_monotonic_steps_are_recorded_as_teacher_forcing_is():
+    model, given = softened(made("monotonic")), pairs()
+    assert check_steps(model, given).all()
+
+
+def check_steps(model, given):
+    """The weights of both, which are the same."""
     with torch.no_grad(), record_attention(model) as whole:
         model(*given)
     sizes = [s * t for s, t in zip(SOURCES, TARGETS, strict=True)]
@@ -211,6 +242,8 @@ def test_steps_are_recorded_as_teacher_forcing_is(attention):
     steps = recorded_steps(model, *given).split(SOURCES, dim=1)
     for part, own, count in zip(parts, steps, TARGETS, strict=True):
         torch.testing.assert_close(part.view(count, -1), own[:count])
+    assert whole[PATH].weights.any()
+    return whole[PATH].weights
 
 
 @pytest.mark.parametrize("feeding", [False, True], ids=["at_once", "fed"])
@@ -219,10 +252,14 @@ def test_monotonic_decoding_never_goes_back(feeding):
     weights = recorded_steps(model, tokens(lengths, 9), lengths, tokens([8, 8], 8), [8, 8])
     assert weights.shape == (8, 17)
     assert ((weights == 0) | (weights == 1)).all()
+    stops = []
     for sentence in weights.split(lengths, dim=1):
         places = [row.nonzero().flatten().tolist() for row in sentence]
         assert all(len(place) <= 1 for place in places)
         assert places == sorted(places, key=lambda place: place or [99])
+        stops.append({place[0] for place in places if place})
+    # It goes on, too.
+    assert max(map(len, stops)) > 1
 
 
 @pytest.mark.parametrize("normalizer", ["sparsemax", "threshold", "gumbel"])
@@ -235,10 +272,11 @@ def test_any_normalizer_by_name(attention, normalizer):
     assert model.encoder.bridge.weight.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("offset", [-0.1, 0.1, 5.0])
-@pytest.mark.parametrize("attention", ["bahdanau", "luong-general"])
+@pytest.mark.parametrize("offset", [-1.0, 0.1, 5.0])
+@pytest.mark.parametrize("attention", ["bahdanau", "luong-general", "monotonic"])
 def test_a_monotonic_normalizer_goes_on_from_step_to_step(attention, offset):
-    model, given = made(attention, normalizer="monotonic"), pairs()
+    options = {} if attention == "monotonic" else {"normalizer": "monotonic"}
+    model, given = softened(made(attention, **options)), pairs()
     torch.nn.init.constant_(model.decoder.alignment.attention.normalizer.offset, offset)
     torch.testing.assert_close(stepped(model, *given), model(*given))
 
@@ -275,6 +313,11 @@ def test_reset_parameters_draws_anew():
         ({"hidden_channels": 7}, "hidden_channels is 7; expected an even number >= 2"),
         ({"layers": 0}, "layers is 0; expected 1 or more"),
         ({"window": 0}, "window is 0; expected 1 or more"),
+        ({"begin": 8}, r"begin is 8; expected a target token in \[0, 8\)"),
+        (
+            {"attention": "local", "normalizer": "monotonic"},
+            "use predict=False .attention='local-m' of Seq2Seq., or LuongAttention",
+        ),
         ({"input_feeding": True}, "attention='bahdanau' does that by itself; leave input_feeding"),
         ({"attention": "none", "input_feeding": True}, "attention='none' has none"),
         ({"attention": "none", "normalizer": "topk"}, "normalizer='topk' is of the attention's sc"),

@@ -41,6 +41,9 @@ TWO = torch.tensor([1, 2])
         (lambda: sizes_of("x", TWO, [1]), InputError, r"x has shape \[2\] and x_lengths \[1\], wh"),
         (lambda: sizes_of("x", TWO[None], [2]), InputError, r"x has shape \[1, 2\]"),
         (lambda: sizes_of("x", TWO, torch.tensor([2.0])), ArgumentTypeError, "x_lengths has dtype"),
+        (lambda: sizes_of("x", TWO, [0.9, 1.9]), ArgumentTypeError, "x_lengths has dtype torch.fl"),
+        (lambda: sizes_of("x", TWO, [True, True]), ArgumentTypeError, "has dtype torch.bool"),
+        (lambda: sizes_of("x", TWO, [3, -1]), InputError, "x_lengths has .* a count of -1"),
         (
             lambda: check_tokens("x", TWO, 2, "size"),
             IndexRangeError,
@@ -53,7 +56,17 @@ TWO = torch.tensor([1, 2])
             "x has dtype torch.bool",
         ),
     ],
-    ids=["sum", "shape", "dtype_of_lengths", "large", "negative", "dtype"],
+    ids=[
+        "sum",
+        "shape",
+        "dtype_of_lengths",
+        "floats",
+        "flags",
+        "below_0",
+        "large",
+        "negative",
+        "dtype",
+    ],
 )
 def test_what_does_not_fit_is_refused_in_words(call, error, message):
     with pytest.raises(error, match=message):

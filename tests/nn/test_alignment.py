@@ -261,6 +261,23 @@ def calls_with(lengths=(3,), memory=(3, KEY), query=(2, QUERY), steps=2):
     return attention(torch.randn(*query), prepared, steps)
 
 
+@pytest.mark.parametrize("predict", [False, True])
+def test_windows_of_long_sentences_do_not_depend_on_the_precision(predict):
+    # From 256 on bfloat16 has no odd numbers.
+    torch.manual_seed(0)
+    layer = LocalAttention(4, 4, window=2, predict=predict).bfloat16()
+    query, memory = torch.randn(400, 4).bfloat16(), torch.randn(400, 4).bfloat16()
+    seen = layer(query, layer.prepare(memory, [400]), [400], return_attention_weights=True)[1]
+    center = layer.centers(query, layer.prepare(memory, [400]), [400])
+    assert center.dtype is torch.float32
+    source, target = seen[0]
+    kept = (source - center[target]).abs() <= 2
+    assert not seen[1][~kept].any()
+    if not predict:
+        assert torch.equal(center, torch.arange(400.0))
+        assert seen[1][kept].all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -226,6 +226,10 @@ def test_reset_parameters_draws_scores_anew_too():
         ({"heads": 4}, "hidden_size is 6 and heads is 4; expected a size that heads divide"),
         ({"heads": 0}, "heads is 0; expected 1 or more"),
         ({"score": "euclid"}, "score is 'euclid'; expected one of"),
+        (
+            {"normalizer": "monotonic"},
+            "Monotonic goes on from the weights of the step before",
+        ),
         ({"attention_dropout": 2}, "dropout is 2; expected a probability"),
     ],
     ids=str,

@@ -287,6 +287,8 @@ def test_repr_is_torchs_and_the_cells_options():
         ({"input_size": -1}, "input_size is -1; expected 1 or more"),
         ({"dropout": 2.0}, "dropout is 2.0; expected a probability"),
         ({"proj_size": 3}, "proj_size is 3; JANET has no projection of its state: leave it 0"),
+        ({"bias": "relu"}, "bias is 'relu'; expected one of True, False"),
+        ({"batch_first": 1}, "batch_first is 1; expected one of True, False"),
         ({"chrono": 2}, "chrono is 2; expected 3 steps or more, or None"),
         ({"chrono": 9, "bias": False}, "chrono=9 is of biases, and bias is False; leave out one"),
     ],

@@ -392,3 +392,10 @@ def test_positions_refuse_lengths_that_do_not_fit():
         positions(torch.zeros(1, 3, 4), [3])
     with pytest.raises(InputError, match=r"x has shape \[3, 5\]; expected \[tokens, 4\]"):
         positions(torch.zeros(3, 5))
+
+
+def test_places_below_0_are_refused():
+    positions = SinusoidalPositions(4)
+    positions(torch.zeros(9, 4))
+    with pytest.raises(InputError, match="first is -3; expected a place, 0 or more"):
+        positions(torch.zeros(2, 4), first=-3)

@@ -55,6 +55,11 @@ class Normalizer(nn.Module, ABC):
             f"normalizer='monotonic'"
         )
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a step's weights depend on those of the step before (`following`)."""
+        return type(self).following is not Normalizer.following
+
     def reset_parameters(self) -> None:
         """Go back to the state of a new layer."""
 

@@ -124,10 +124,11 @@ class Gumbel(Normalizer):
     """Softmax of (s + Gumbel noise) / T: in training a differentiable draw of one edge per target
     (Jang et al. 2017, "Categorical Reparameterization with Gumbel-Softmax", eq. 2).
 
-    T = max(minimum, temperature * exp(-rate * step)) falls when `anneal` is called, once a training
-    step; the step is part of the state_dict. With ``hard`` the weights are 1 for the edge drawn and
-    0 elsewhere, with the gradient of the soft ones (straight-through). Outside training there is
-    no noise: ``hard`` then takes the largest score.
+    T = temperature * exp(-rate * step) falls down to ``minimum`` when `anneal` is called, once a
+    training step; the step is part of the state_dict. One that starts below stays where it is.
+    With ``hard`` the weights are 1 for the edge drawn and 0 elsewhere, with the gradient of the
+    soft ones (straight-through). Outside training there is no noise: ``hard`` then takes the
+    largest score.
     """
 
     step: Tensor

@@ -13,8 +13,9 @@ __all__ = ["Sigmoid", "Softmax", "Tanh", "Uniform"]
 
 @NORMALIZERS.add("softmax")
 class Softmax(Normalizer):
-    """exp(s / T) over its sum. With ``clip`` c, scores become c * tanh(s / c) first (Bello et al.
-    2017, "Neural Combinatorial Optimization with Reinforcement Learning", appendix A.2).
+    """exp(s / T) over its sum. With ``clip`` c, scores become c * tanh(s / c) first, which leaves
+    small ones as they are (Bello et al. 2017, "Neural Combinatorial Optimization with Reinforcement
+    Learning", appendix A.2, have c * tanh(s)).
     """
 
     def __init__(self, temperature: float = 1.0, clip: float | None = None) -> None:

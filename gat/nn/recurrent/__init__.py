@@ -20,7 +20,7 @@ __all__ = [
     "pack_ragged",
 ]
 
-# By name, torch's own too: all take the arguments and are called as torch.nn.LSTM.
+# By name, torch's own too: all take torch.nn.LSTM's arguments by name, and are called as it is.
 CELLS: dict[str, Callable[..., nn.Module]] = {
     "rnn": nn.RNN,
     "lstm": nn.LSTM,

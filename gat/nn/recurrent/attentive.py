@@ -82,6 +82,12 @@ class SelfAttentiveRNN(Recurrent):
             # An object serves one layer.
             parts = copy.deepcopy((score, normalizer))
             attend = Attend(channels, heads, *parts, attention_dropout)
+            if attend.normalizer.goes_on:
+                raise InputError(
+                    f"{type(attend.normalizer).__name__} goes on from the weights of the step "
+                    f"before, over the same sources; here each step has a source more: take "
+                    f"another normalizer"
+                )
             self.add_module(self._attention(*place), attend.to(self.weight_ih_l0))
 
     def _attention(self, layer: int, direction: int) -> str:

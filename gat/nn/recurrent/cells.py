@@ -82,8 +82,8 @@ class IndRNN(Recurrent):
     long_memory: steps T over which to remember. The u of the last layer are then drawn from
     U(2^(-1/T), 2^(1/T)), so that T steps multiply what a unit holds by 1/2 to 2, those of other
     layers from U(0, 2^(1/T)) (section 3.1, with 2 for gamma and 1/2 for epsilon). In the forward
-    pass no u counts for more than 2^(1/T) in magnitude; one beyond has the gradient of what it counts
-    for.
+    pass no u counts for more than 2^(1/T) in magnitude; one beyond has the gradient of what it
+    counts for.
     """
 
     states = 2

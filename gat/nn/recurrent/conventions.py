@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gat.checks import check_sizes
+from gat.checks import check_sizes, one_of
 from gat.errors import InputError
 from gat.nn.recurrent.layouts import State, rows_of
 from gat.nn.recurrent.steps import Steps
@@ -90,6 +90,10 @@ class Recurrent(nn.Module, ABC):
     ) -> None:
         super().__init__()
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        # nn.RNN has its nonlinearity where nn.LSTM has ``bias``.
+        flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
+        for name, flag in flags.items():
+            one_of(name, flag, (True, False))
         check_probability("dropout", dropout)
         if proj_size != 0:
             raise InputError(
