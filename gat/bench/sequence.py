@@ -6,6 +6,7 @@ mask, or our graph with its arrays, counts as memory that attention takes.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -145,7 +146,9 @@ def _shorter(shape: SequenceShape, edges: int) -> SequenceShape:
     most = CHECKED_MOST // (shape.heads * shape.channels)
     if edges <= most:
         return shape
-    return replace(shape, tokens=max(1, shape.tokens * most // edges))
+    # A token of a window has so many edges whatever the sequence; of n without, n or n / 2.
+    share = most / edges if shape.width is not None else math.sqrt(most / edges)
+    return replace(shape, tokens=max(1, int(shape.tokens * share)))
 
 
 def _why_not(name: str) -> str:

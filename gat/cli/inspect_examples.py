@@ -82,8 +82,10 @@ class ExampleLook:
         return f" {words.joiner.join(one for one in self.example.tokens if one != '</s>')!r}"
 
     def _answer(self) -> str:
-        said, right = self.example.said, self.example.right
-        return f"{said!r}, right" if said == right else f"{said!r}, wrong, it is {right!r}"
+        said, example = repr(self.example.said), self.example
+        if example.answer is not None and example.answer[-1:] != ["</s>"]:
+            said += f", cut after {len(example.answer)} tokens"
+        return f"{said}, right" if example.is_right else f"{said}, wrong, it is {example.right!r}"
 
     def _looks(self) -> tuple[list[str], list[list[Any]]]:
         """The table of what is looked at, with its header."""

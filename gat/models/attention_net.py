@@ -54,9 +54,10 @@ class AttentionNet(nn.Module):
             )
         attends = attention in ("after", "before")
         if not attends and (radius is not None or gamma != "learned"):
+            given = f"gamma={gamma!r}" if radius is None else f"radius={radius!r}"
             raise InputError(
-                f"radius={radius!r} and gamma={gamma!r} are of the attention between pixels, which "
-                f"attention={attention!r} has not; use 'after' or 'before', or leave them out"
+                f"{given} is of the attention between pixels, which attention={attention!r} has "
+                f"not; use 'after' or 'before', or leave it out"
             )
         self.place = attention
         self.first = ConvBlock(in_channels, widths[0])

@@ -13,7 +13,7 @@ from gat.train.batches import PARTS, shuffled
 from gat.train.example_ways import way_for
 from gat.train.examples_config import ExamplesConfig
 from gat.train.run_session import RunSession
-from gat.train.step import Score, descend
+from gat.train.step import Score, autocast, descend
 
 __all__ = ["ExampleSession"]
 
@@ -65,7 +65,8 @@ class ExampleSession(RunSession):
         """Which examples of a part the present weights get right, bool [n]."""
         self.model.eval()
         batches = self._in_order(self.parts[name])
-        return torch.cat([self.way.right(self.model, batch) for batch in batches])
+        with autocast(self.device, self.config.precision):
+            return torch.cat([self.way.right(self.model, batch) for batch in batches])
 
     def scores(self) -> dict[str, Any]:
         """The metric of each part, NaN of a test part without examples, and what else is told of
@@ -74,14 +75,13 @@ class ExampleSession(RunSession):
         shares = {name: float(each.double().mean()) for name, each in right.items()}
         test, measures = self.parts["test"], {}
         if len(test):
-            with torch.no_grad():
+            with torch.no_grad(), autocast(self.device, self.config.precision):
                 measures = self.way.measures(self.model, self._in_order(test), right["test"])
         return {**shares, "measures": measures}
 
     def _answered(self, batch: Examples) -> tuple[Tensor, Tensor]:
         """The model's logits, float32 [R, K], and the classes [R] that they are held to."""
-        bfloat16 = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+        with autocast(self.device, self.config.precision):
             logits, targets = self.way.logits(self.model, batch)
         return logits.float(), targets
 

@@ -176,6 +176,15 @@ class Images(Classification):
 
     models = ("attention-net",)
 
+    def __init__(self, config: ExamplesConfig, task: ExampleTask) -> None:
+        super().__init__(config, task)
+        height, width = _tensor(task.parts["train"].inputs).shape[-2:]
+        if config.shift > min(height, width) // 2:
+            raise ConfigError(
+                f"shift is {config.shift}, and images of {task.name} are {height} x {width}: "
+                f"there would be nothing left of some; expected at most {min(height, width) // 2}"
+            )
+
     def sizes(self) -> dict[str, Any]:
         channels = _tensor(self.task.parts["train"].inputs).size(1)
         return {"in_channels": channels, "num_classes": self.task.num_classes}

@@ -195,6 +195,15 @@ class ExamplesConfig(RunConfig):
     max_length: Count = 64
     beam_width: CountOrZero = 4
 
+    def _kept(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Another data set, and another network, come with their own options."""
+        values = super()._kept(changes)
+        if changes.get("data.name", self.data.name) != self.data.name:
+            del values["data"]["options"]
+        if changes.get("model.name", self.model.name) != self.model.name:
+            values["model"] = {}
+        return values
+
     @model_validator(mode="after")
     def _options_are_read(self) -> Self:
         for name, (what, networks) in READ_BY.items():

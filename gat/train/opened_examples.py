@@ -15,6 +15,7 @@ from gat.errors import IndexRangeError
 from gat.train.example_session import ExampleSession
 from gat.train.examples_config import ExamplesConfig
 from gat.train.run import RunResult
+from gat.train.step import autocast
 
 __all__ = ["Example", "OpenedExamples"]
 
@@ -24,15 +25,17 @@ class Example:
     """One example as a person reads it.
 
     number: in the test part. inputs: what the model is called with, a batch of one. said, right:
-    the answer and the one that was wanted, as text. tokens: of a sentence or sequence, [num_src];
-    answer: the tokens of a translation's answer, its end too; document: the words of each sentence;
-    image: [C, H, W]. Those that do not apply are None.
+    the answer and the one that was wanted, as text; is_right: whether the metric counts it right.
+    tokens: of a sentence or sequence, [num_src]; answer: the tokens of a translation's answer, its
+    end too unless it was cut; document: the words of each sentence; image: [C, H, W]. Those that do
+    not apply are None.
     """
 
     number: int
     inputs: tuple[Tensor, ...]
     said: str
     right: str
+    is_right: bool
     tokens: list[str] | None = None
     answer: list[str] | None = None
     document: list[list[str]] | None = None
@@ -98,7 +101,7 @@ class OpenedExamples:
             )
         batch = part.select(torch.tensor([number]))
         tell = self._translated if self.task.kind == "translation" else self._told
-        with torch.no_grad():
+        with torch.no_grad(), autocast(torch.device("cpu"), self.config.precision):
             return tell(number, batch)
 
     def _translated(self, number: int, batch: Examples) -> Example:
@@ -108,14 +111,18 @@ class OpenedExamples:
         assert words is not None
         assert written is not None
         (answer,) = self.way.answers(self.model, batch)
+        is_right = bool(self.way.right(self.model, batch))
+        # One that was cut has written no end.
+        if answer.numel() < self.config.max_length:
+            answer = torch.cat([answer, target.values.new_tensor([END])])
         # The model reads its own answer again, so that all steps are of one forward pass.
-        answer = torch.cat([answer, target.values.new_tensor([END])])
         inputs = (source.values, source.lengths, answer, torch.tensor([answer.numel()]))
         return Example(
             number,
             inputs,
             written.decode(answer),
             written.decode(target.values),
+            is_right,
             tokens=words.names(source.values),
             answer=written.names(answer),
         )
@@ -124,19 +131,20 @@ class OpenedExamples:
         logits, targets = self.way.logits(self.model, batch)
         inputs, values = self.way.fed(batch), batch.inputs
         said, right = (self._class(int(one)) for one in (logits.argmax(), targets[0]))
+        is_right = bool(logits.argmax() == targets[0])
         words = self.task.source_vocabulary
         if self.task.kind == "document classification":
             assert words is not None
             sentences: Any = values
             document = [words.names(one) for one in sentences[0]]
-            return Example(number, inputs, said, right, document=document)
+            return Example(number, inputs, said, right, is_right, document=document)
         if self.task.kind == "image classification":
             assert isinstance(values, Tensor)
-            return Example(number, inputs, said, right, image=values[0])
+            return Example(number, inputs, said, right, is_right, image=values[0])
         row: Any = values[0] if isinstance(values, Tensor | Ragged) else None
         steps = [f"step {step}" for step in range(len(row))]
         tokens = steps if words is None else words.names(row)
-        return Example(number, inputs, said, right, tokens=tokens)
+        return Example(number, inputs, said, right, is_right, tokens=tokens)
 
     def _class(self, number: int) -> str:
         names = self.task.class_names

@@ -30,6 +30,8 @@ __all__ = ["LOCK", "EpochRecord", "RunFolder", "RunResult", "new_run_dir", "vers
 
 # The first file of a run; it stays, so its presence tells a run's folder from any other.
 LOCK = ".lock"
+# A line per evaluated epoch.
+LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.path / LOCK, timeout=0)
@@ -152,7 +155,18 @@ class RunFolder:
             if self._board is not None:
                 self._board.close()
         finally:
+            if any(error) and self._made:
+                self._leave()
             self._lock.release()
+
+    def _leave(self) -> None:
+        """Nothing behind of a run that was refused before it began."""
+        with contextlib.suppress(OSError):
+            files = list(self.path.iterdir())
+            if all(each.name in (LOCK, LOG) and not each.stat().st_size for each in files):
+                for each in files:
+                    each.unlink()
+                self.path.rmdir()
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder, whole or not at all."""
@@ -182,14 +196,14 @@ class RunFolder:
         self._flushed = time.monotonic()
         lines = "".join(json.dumps(record) + "\n" for record in self._waiting)
         try:
-            with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+            with open(self.path / LOG, "a", encoding="utf-8") as file:
                 file.write(lines)
                 file.flush()
                 if sync:
                     os.fsync(file.fileno())
         except OSError as error:
             raise checkpoint.SaveError(
-                f"could not write {self.path / 'log.jsonl'}: {error.strerror or error}; the "
+                f"could not write {self.path / LOG}: {error.strerror or error}; the "
                 "checkpoint is intact: free space or mend the permissions, then resume"
             ) from error
         self._to_board()
@@ -197,13 +211,13 @@ class RunFolder:
 
     def cut_log(self, epoch: int) -> None:
         """Drop lines after ``epoch``, and what a dying process left half written."""
-        path = self.path / "log.jsonl"
+        path = self.path / LOG
         kept = []
         for line in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 if json.loads(line)["epoch"] <= epoch:
                     kept.append(line + "\n")
-        self.write("log.jsonl", "".join(kept))
+        self.write(LOG, "".join(kept))
 
     def open_board(self, epoch: int) -> None:
         """Write TensorBoard's events too, from ``epoch`` on, where it is installed."""

@@ -166,7 +166,7 @@ class RunConfig(Section):
         >>> TrainConfig().updated(seed=3, **{"data.split": 1}).data.split
         1
         """
-        values = self.to_dict()
+        values = self._kept(changes)
         for path, value in changes.items():
             *tables, key = path.split(".")
             table = values
@@ -176,3 +176,7 @@ class RunConfig(Section):
                     raise ConfigError(f"{path}: {name} is one value ({table!r}), not a table")
             table[key] = value.model_dump(mode="json") if isinstance(value, Section) else value
         return type(self)(**values)
+
+    def _kept(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """The values that ``changes`` come on top of."""
+        return self.to_dict()

@@ -14,6 +14,7 @@ from gat.train.objectives import Objective
 
 __all__ = [
     "Score",
+    "autocast",
     "descend",
     "evaluate_batches",
     "fed",
@@ -49,10 +50,15 @@ def fed(model: nn.Module, batch: Batch, precision: str = "float32") -> Tensor:
 def _outputs(model: nn.Module, x: Tensor, batch: Batch, precision: str) -> Tensor:
     device = next(model.parameters(), x).device
     edges = (batch.edges,) if batch.edge_attr is None else (batch.edges, batch.edge_attr)
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with autocast(device, precision):
         if batch.inference is not None:
             return run(model, x, batch.edges, batch.edge_attr, batch.inference)
         return model(x, *edges)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """What a network is called in, by a configuration's ``precision``."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def train_step(

@@ -124,9 +124,9 @@ def test_options_are_refused_that_do_not_fit():
         net(attention="middle")
     with pytest.raises(InputError, match=r"widths is .* and strides \(1, 2\); expected one of"):
         net(strides=(1, 2))
-    with pytest.raises(InputError, match=r"radius=1 .* attention='pool' has not"):
+    with pytest.raises(InputError, match=r"^radius=1 is of .* attention='pool' has not"):
         net(attention="pool", radius=1)
-    with pytest.raises(InputError, match=r"gamma='zero' .* attention='none' has not"):
+    with pytest.raises(InputError, match=r"^gamma='zero' is of .* attention='none' has not"):
         net(attention="none", gamma="zero")
 
 

@@ -7,11 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from gat.data import Examples, ExampleTask, Ragged, card, load_examples
 from gat.data.vocabulary import Vocabulary
 from gat.errors import CheckpointMismatchError, ConfigError, InputError
-from gat.train import ExamplesConfig, Terminated, TrainConfig, evaluate, load_config, train
+from gat.train import (
+    ExamplesConfig,
+    Terminated,
+    TrainConfig,
+    evaluate,
+    load_config,
+    recipe_for,
+    train,
+)
 from gat.train.example_session import ExampleSession
 from gat.train.example_ways import longest_handled, way_for
 from gat.train.kinds import config_for, load_task, nodes_only, read_config
@@ -318,3 +327,46 @@ def moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
             if 0 <= y + down < height and 0 <= x + right < width:
                 out[y + down, x + right] = image[y, x]
     return out
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_run_in_bfloat16_is_scored_in_it(name, tmp_path):
+    task, seen = SMALL[name][0](), []
+    changed = config(name, epochs=1, precision="bfloat16")
+    result = train(changed, tmp_path / "run", task=task)
+    note = nn.modules.module.register_module_forward_hook(
+        lambda *_: seen.append(torch.is_autocast_enabled("cpu"))
+    )
+    with note:
+        again = evaluate(tmp_path / "run", task=task)
+    assert seen
+    assert all(seen)
+    assert again.test == result.test
+
+
+def test_another_data_set_and_another_network_come_with_their_own_options():
+    dates = recipe_for("dates").updated(**{"data.options.train": 100})
+    assert dates.data.options["train"] == 100
+    assert dates.updated(seed=3).data.options == dates.data.options
+    numbers = dates.updated(**{"data.name": "numbers", "data.options.test": 10})
+    assert numbers.data.options == card("numbers").options | {"test": 10}
+    written = dates.updated(**{"model.name": "transformer", "model.channels": 8})
+    assert written.model.name == "transformer"
+    assert written.model.channels == 8
+
+
+def test_shifts_leave_something_of_each_image():
+    with pytest.raises(ConfigError, match=r"shift is 3, and images of spots are 5 x 4: .* most 2"):
+        train(config("attention-net", shift=3), task=images())
+    train(config("attention-net", shift=2, epochs=1), task=images())
+
+
+def test_a_run_that_is_refused_leaves_no_folder(tmp_path):
+    with pytest.raises(ConfigError, match="max_length is 2, and the longest answer"):
+        train(config("seq2seq", max_length=2), tmp_path / "run", task=translation())
+    assert not (tmp_path / "run").exists()
+    # One that was there is not ours to remove.
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ConfigError, match="max_length is 2"):
+        train(config("seq2seq", max_length=2), tmp_path / "run", task=translation())
+    assert (tmp_path / "run").exists()

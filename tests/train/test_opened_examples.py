@@ -11,7 +11,7 @@ ANSWER = ["0", "4", "8", "</s>"]
 
 
 def example(**parts) -> Example:
-    return Example(0, (torch.zeros(1),), "said", "right", **parts)
+    return Example(0, (torch.zeros(1),), "said", "right", False, **parts)
 
 
 def test_ends_of_a_translation_go_by_the_layer_where_lengths_are_alike():

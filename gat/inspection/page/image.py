@@ -47,8 +47,14 @@ def write_image_page(
     """
     target = check_file(Path(path), "image.html")
     records = in_order(attention)
-    for record in records:
-        pixels = pixels_of(record, image, size)
+    maps = [pixels_of(record, image, size) for record in records]
+    pixels = maps[-1]
+    if len({(each.height, each.width) for each in maps}) > 1:
+        shown = ", ".join(
+            f"{record.name} {each.height} x {each.width}"
+            for record, each in zip(records, maps, strict=True)
+        )
+        raise InputError(f"layers have maps of different sizes ({shown}); write a page for each")
     check_size(records, MAX_WEIGHTS, "Draw a smaller image, or a layer of smaller reach")
     layers = layers_of(records)
     for document, record in zip(layers, records, strict=True):
