@@ -69,11 +69,20 @@ class ExampleLook:
         say(said if run.result.stopped_by else f"{said}, of a run that has not ended")
         say(f"example {example.number}{self._asked()}: answered {self._answer()}")
         say(f"layers that attended: {', '.join(self.attention)}; shown: {self.layer}")
+        for name in self.attention:
+            self._say_share(name)
         header, rows = self._looks()
         left_out = max(0, len(rows) - 2 * SHOWN)
         table(header, rows[:SHOWN] + rows[SHOWN + left_out :])
         if left_out:
             say(f"{left_out} in the middle are not listed")
+
+    def _say_share(self, name: str) -> None:
+        """By what a layer's sum is multiplied before it is added, where it is (`SelfAttention`)."""
+        gamma = getattr(self.run.model.get_submodule(name.rpartition(".")[0]), "gamma", None)
+        if gamma is not None:
+            so = "" if float(gamma) else ": it takes no part in the answer"
+            say(f"what {name} gives is added {float(gamma):.3g} times{so}")
 
     def _asked(self) -> str:
         words = self.run.task.source_vocabulary

@@ -174,3 +174,26 @@ def test_inspect_of_a_network_without_attention_says_so(run, tmp_path):
     code, _, err = run("inspect", tmp_path / "run")
     assert code == 2
     assert "its network, seq2seq, has no attention, so there is nothing to look at" in err
+
+
+def test_inspect_says_how_much_of_the_attention_between_pixels_is_added(runs, run, tmp_path):
+    code, out, err = run("inspect", runs / "digit-images-attention-net")
+    assert code == 0, err
+    assert re.search(r"^what look\.attention gives is added -?\d\S* times$", out, re.MULTILINE)
+    changes = {"model.widths": [4, 4, 4], "epochs": 1, "schedule.warmup_epochs": 0}
+    train(recipe_for("digit-images/gamma-zero").updated(**changes), tmp_path / "run")
+    _, out, _ = run("inspect", tmp_path / "run")
+    assert "what look.attention gives is added 0 times: it takes no part in the answer" in out
+
+
+def test_inspect_of_an_answer_that_was_cut_says_so(run, tmp_path):
+    sizes = {"model.hidden_channels": 8, "model.embedding_channels": 4, "data.options": FEW}
+    # A rate at which nothing is learned, an end least of all.
+    config = recipe_for("dates/luong-dot").updated(
+        **sizes, epochs=1, device="cpu", max_length=12, **{"optimizer.lr": 1e-9}
+    )
+    train(config, tmp_path / "run")
+    code, out, err = run("inspect", tmp_path / "run")
+    assert code == 0, err
+    assert ", cut after 12 tokens, wrong, it is" in out
+    assert not re.search("^</s>", out, re.MULTILINE)
