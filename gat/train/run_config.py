@@ -38,6 +38,16 @@ Betas = Annotated[tuple[Fraction, Fraction], _AsTuple]
 Bounds = Annotated[tuple[float, float], _AsTuple]
 
 
+def refuse_unread(section: Section, readers: dict[str, tuple[str, ...]]) -> None:
+    """ValueError for an option that was set and that ``section.name`` does not read; readers: of
+    each option the names that do."""
+    name = section.name  # type: ignore[attr-defined]
+    for option, names in readers.items():
+        usual = type(section).model_fields[option].default
+        if getattr(section, option) != usual and name not in names:
+            raise ValueError(f"{option} is an option of {' and '.join(names)}; {name!r} has none")
+
+
 class OptimizerConfig(Section):
     """The optimiser, one of torch's. ``weight_decay`` is L2, except in AdamW (decoupled)."""
 
@@ -52,6 +62,12 @@ class OptimizerConfig(Section):
     # RMSprop's smoothing of squared gradients.
     alpha: Fraction = 0.99
 
+    @model_validator(mode="after")
+    def _options_have_a_use(self) -> Self:
+        adam, rms = ("adam", "adamw"), ("rmsprop",)
+        refuse_unread(self, {"betas": adam, "momentum": rms, "alpha": rms})
+        return self
+
 
 class ScheduleConfig(Section):
     """How the learning rate moves: warm-up from lr/warmup_epochs, then none, plateau or cosine."""
@@ -65,6 +81,13 @@ class ScheduleConfig(Section):
     patience: CountOrZero = 50
     monitor: Literal["loss", "metric"] = "loss"
 
+    @model_validator(mode="after")
+    def _options_have_a_use(self) -> Self:
+        plateau = ("plateau",)
+        readers = {"min_lr": ("plateau", "cosine"), "factor": plateau}
+        refuse_unread(self, readers | {"patience": plateau, "monitor": plateau})
+        return self
+
 
 class StoppingConfig(Section):
     """When to stop and which epoch's weights to report; see :mod:`gat.train.stopping`."""
@@ -77,8 +100,7 @@ class StoppingConfig(Section):
 
     @model_validator(mode="after")
     def _monitor_has_a_use(self) -> Self:
-        if self.monitor != "both" and self.name != "official-gat":
-            raise ValueError(f"monitor is an option of official-gat; {self.name!r} has none")
+        refuse_unread(self, {"monitor": ("official-gat",)})
         return self
 
 

@@ -99,6 +99,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"stopping": {"name": "none", "monitor": "loss"}},
         "stopping: monitor is an option of official-gat; 'none' has none",
     ),
+    "option of another optimiser": (
+        {"optimizer": {"name": "adamw", "momentum": 0.9}},
+        "optimizer: momentum is an option of rmsprop; 'adamw' has none",
+    ),
+    "betas of RMSprop": (
+        {"optimizer": {"name": "rmsprop", "betas": (0.5, 0.9)}},
+        "optimizer: betas is an option of adam and adamw; 'rmsprop' has none",
+    ),
+    "option of another schedule": (
+        {"schedule": {"name": "cosine", "factor": 0.1}},
+        "schedule: factor is an option of plateau; 'cosine' has none",
+    ),
     "warm-up too long": (
         {"epochs": 5, "schedule": {"warmup_epochs": 5}},
         "schedule.warmup_epochs must be below epochs (5), got 5",

@@ -66,9 +66,10 @@ def test_clip_leaves_parameters_without_gradient() -> None:
 @pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
 def test_optimizer_takes_its_options(name: Any) -> None:
     model = Two()
-    options = OptimizerConfig(
-        name=name, lr=0.1, weight_decay=0.2, betas=(0.5, 0.6), eps=1e-3, alpha=0.7, momentum=0.3
-    )
+    own: dict[str, Any] = {"betas": (0.5, 0.6)}
+    if name == "rmsprop":
+        own = {"alpha": 0.7, "momentum": 0.3}
+    options = OptimizerConfig(name=name, lr=0.1, weight_decay=0.2, eps=1e-3, **own)
     optimizer = make_optimizer(options, model)
     (group,) = optimizer.param_groups
     assert type(optimizer).__name__.lower() == name
