@@ -180,10 +180,16 @@ def test_a_recurrent_weight_beyond_its_bound_can_come_back():
     with torch.no_grad():
         free.weight_hh_l0.fill_(2**0.25)
     x = draw(6, 3)
-    for one in (rnn, free):
-        one(x)[0].sum().backward()
-    assert rnn.weight_hh_l0.grad.any()
-    torch.testing.assert_close(rnn.weight_hh_l0.grad, free.weight_hh_l0.grad)
+    for sign in (1, -1):
+        rnn.zero_grad()
+        free.zero_grad()
+        for one in (rnn, free):
+            (sign * one(x)[0].sum()).backward()
+        # Outputs of 0 or more rise with the weights: the one loss leads back, the other further.
+        assert (sign * free.weight_hh_l0.grad >= 0).all()
+        assert free.weight_hh_l0.grad.any()
+        back = free.weight_hh_l0.grad if sign > 0 else torch.zeros(5).double()
+        torch.testing.assert_close(rnn.weight_hh_l0.grad, back)
 
 
 @pytest.mark.parametrize(
