@@ -119,9 +119,7 @@ def test_image_page_of_a_read_out_says_that_its_targets_are_no_pixels(path):
 
 def test_image_page_is_of_layers_with_one_size_of_map(path):
     records = [record_on(topology.grid(8, 8, radius=1)), record_on(topology.grid(4, 4))]
-    with pytest.raises(
-        InputError, match=r"maps of different sizes \(.* 8 x 8, .* 4 x 4\); write"
-    ):
+    with pytest.raises(InputError, match=r"maps of different sizes \(.* 8 x 8, .* 4 x 4\); write"):
         write_image_page(path, records, torch.rand(8, 8))
     assert not path.exists()
 
