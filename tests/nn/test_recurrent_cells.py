@@ -171,25 +171,13 @@ def test_indrnn_with_long_memory_never_grows_beyond_its_bound():
     torch.testing.assert_close(out, free(x)[0])
 
 
-def test_a_recurrent_weight_beyond_its_bound_can_come_back():
+def test_a_recurrent_weight_beyond_its_bound_stays_there():
     rnn = make(IndRNN, long_memory=4)
     with torch.no_grad():
-        rnn.weight_hh_l0.copy_(torch.tensor([9.0, 9, 9, 9, 9]))
-    free = make(IndRNN)
-    free.load_state_dict(rnn.state_dict())
-    with torch.no_grad():
-        free.weight_hh_l0.fill_(2**0.25)
-    x = draw(6, 3)
-    for sign in (1, -1):
-        rnn.zero_grad()
-        free.zero_grad()
-        for one in (rnn, free):
-            (sign * one(x)[0].sum()).backward()
-        # Outputs of 0 or more rise with the weights: the one loss leads back, the other further.
-        assert (sign * free.weight_hh_l0.grad >= 0).all()
-        assert free.weight_hh_l0.grad.any()
-        back = free.weight_hh_l0.grad if sign > 0 else torch.zeros(5).double()
-        torch.testing.assert_close(rnn.weight_hh_l0.grad, back)
+        rnn.weight_hh_l0.copy_(torch.tensor([9.0, 1, -9, 1, 9]))
+    rnn(draw(6, 3) + 3)[0].square().sum().backward()
+    assert not rnn.weight_hh_l0.grad[[0, 2, 4]].any()
+    assert rnn.weight_hh_l0.grad[[1, 3]].any()
 
 
 @pytest.mark.parametrize(

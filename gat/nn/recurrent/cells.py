@@ -82,8 +82,9 @@ class IndRNN(Recurrent):
     long_memory: steps T over which to remember. The u of the last layer are then drawn from
     U(2^(-1/T), 2^(1/T)), so that T steps multiply what a unit holds by 1/2 to 2, those of other
     layers from U(0, 2^(1/T)) (section 3.1, with 2 for gamma and 1/2 for epsilon). In the forward
-    pass no u counts for more than 2^(1/T) in magnitude; of the gradient of one beyond only what
-    leads back is left, as if it were clipped after each step.
+    pass no u counts for more than 2^(1/T) in magnitude; one beyond has no gradient and stays
+    there, which of the ways to bound them (gradients as if there were no bound, those alone that
+    lead back) recalls over the most steps.
     """
 
     states = 2
@@ -116,7 +117,7 @@ class IndRNN(Recurrent):
         part = super().part(layer, direction)
         part.recurrent = part.weight_hh
         if self.long_memory is not None:
-            part.recurrent = Bounded.apply(part.recurrent, self.bound)
+            part.recurrent = part.recurrent.clamp(-self.bound, self.bound)
         return part
 
     def step(self, x: Tensor, carry: Carry, part: Part) -> Carry:
@@ -136,28 +137,6 @@ class IndRNN(Recurrent):
         memory = "" if self.long_memory is None else f", long_memory={self.long_memory}"
         own = f"nonlinearity={self.nonlinearity!r}, form={self.form!r}"
         return f"{super().extra_repr()}, {own}{memory}"
-
-
-class Bounded(torch.autograd.Function):
-    """Weights no larger than a bound in magnitude. At the bound, where a weight beyond it counts
-    for the bound, its gradient stays if descending leads back, and is 0 if it leads further."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(weight: Tensor, bound: float) -> Tensor:
-        return weight.clamp(-bound, bound)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        weight, ctx.bound = inputs
-        ctx.save_for_backward(weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (weight,) = ctx.saved_tensors
-        above, below = weight > ctx.bound, weight < -ctx.bound
-        return grad.masked_fill((above & (grad < 0)) | (below & (grad > 0)), 0), None
 
 
 def check_memory(name: str, steps: int | None, least: int) -> None:
