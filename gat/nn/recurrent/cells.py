@@ -83,8 +83,7 @@ class IndRNN(Recurrent):
     U(2^(-1/T), 2^(1/T)), so that T steps multiply what a unit holds by 1/2 to 2, those of other
     layers from U(0, 2^(1/T)) (section 3.1, with 2 for gamma and 1/2 for epsilon). In the forward
     pass no u counts for more than 2^(1/T) in magnitude; one beyond has no gradient and stays
-    there, which of the ways to bound them (gradients as if there were no bound, those alone that
-    lead back) recalls over the most steps.
+    there.
     """
 
     states = 2
