@@ -95,7 +95,7 @@ class Translation(Way):
         return scores, target.values
 
     def right(self, model: Any, batch: Examples) -> Tensor:
-        return self._compared(self.answers(model, batch), batch)
+        return self.compared(self.answers(model, batch), batch)
 
     def answers(self, model: Any, batch: Examples) -> list[Tensor]:
         """What is written, token by token, without its end: int64 [T] for each example."""
@@ -117,11 +117,12 @@ class Translation(Way):
             for batch in batches:
                 source = _ragged(batch.inputs)
                 answers = beam(model, source.values, source.lengths, **options)
-                parts.append(self._compared(answers, batch))
+                parts.append(self.compared(answers, batch))
             found["beam_accuracy"] = float(torch.cat(parts).double().mean())
         return found
 
-    def _compared(self, answers: list[Tensor], batch: Examples) -> Tensor:
+    def compared(self, answers: list[Tensor], batch: Examples) -> Tensor:
+        """Which answers are right, bool [n]."""
         from gat.models.decoding import right_sentences
 
         return torch.tensor(right_sentences(answers, list(_ragged(batch.targets))))

@@ -111,7 +111,7 @@ class OpenedExamples:
         assert words is not None
         assert written is not None
         (answer,) = self.way.answers(self.model, batch)
-        is_right = bool(self.way.right(self.model, batch))
+        is_right = bool(self.way.compared([answer], batch))
         # One that was cut has written no end.
         if answer.numel() < self.config.max_length:
             answer = torch.cat([answer, target.values.new_tensor([END])])
@@ -130,8 +130,9 @@ class OpenedExamples:
     def _told(self, number: int, batch: Examples) -> Example:
         logits, targets = self.way.logits(self.model, batch)
         inputs, values = self.way.fed(batch), batch.inputs
-        said, right = (self._class(int(one)) for one in (logits.argmax(), targets[0]))
-        is_right = bool(logits.argmax() == targets[0])
+        numbers = int(logits.argmax()), int(targets[0])
+        said, right = map(self._class, numbers)
+        is_right = numbers[0] == numbers[1]
         words = self.task.source_vocabulary
         if self.task.kind == "document classification":
             assert words is not None
