@@ -19,6 +19,7 @@ from gat.train.run_config import (
     Positive,
     RunConfig,
     StoppingConfig,
+    refuse_unread,
 )
 
 __all__ = [
@@ -87,10 +88,7 @@ class Seq2SeqConfig(Section):
 
     @model_validator(mode="after")
     def _windows_are_local(self) -> Self:
-        if self.window != 10 and not self.attention.startswith("local"):
-            raise ValueError(
-                f"window is of local attention, and attention is {self.attention!r}; leave it out"
-            )
+        refuse_unread(self, self.attention, {"window": ("local", "local-m")})
         return self
 
 
@@ -170,14 +168,6 @@ class ExamplesOptimizerConfig(OptimizerConfig):
     weight_decay: NotNegative = 0.0
 
 
-# Options that some networks alone read: what they are of, and the networks.
-READ_BY = {
-    "shift": ("images", ("attention-net",)),
-    "max_length": ("translations", ("seq2seq", "transformer")),
-    "beam_width": ("translations", ("seq2seq", "transformer")),
-}
-
-
 class ExamplesConfig(RunConfig):
     """One run on examples. Raises :class:`gat.errors.ConfigError` for unknown keys and impossible
     values."""
@@ -206,10 +196,7 @@ class ExamplesConfig(RunConfig):
 
     @model_validator(mode="after")
     def _options_are_read(self) -> Self:
-        for name, (what, networks) in READ_BY.items():
-            given = getattr(self, name) != type(self).model_fields[name].default
-            if given and self.model.name not in networks:
-                raise ValueError(
-                    f"{name} is of {what}, and model.name is {self.model.name!r}; leave it out"
-                )
+        translators = ("seq2seq", "transformer")
+        readers = {"max_length": translators, "beam_width": translators}
+        refuse_unread(self, self.model.name, readers | {"shift": ("attention-net",)})
         return self

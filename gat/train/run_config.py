@@ -38,14 +38,13 @@ Betas = Annotated[tuple[Fraction, Fraction], _AsTuple]
 Bounds = Annotated[tuple[float, float], _AsTuple]
 
 
-def refuse_unread(section: Section, readers: dict[str, tuple[str, ...]]) -> None:
-    """ValueError for an option that was set and that ``section.name`` does not read; readers: of
-    each option the names that do."""
-    name = section.name  # type: ignore[attr-defined]
+def refuse_unread(section: Section, chosen: str, readers: dict[str, tuple[str, ...]]) -> None:
+    """ValueError for an option that was set and that ``chosen`` does not read; readers: of each
+    option the names that do."""
     for option, names in readers.items():
         usual = type(section).model_fields[option].default
-        if getattr(section, option) != usual and name not in names:
-            raise ValueError(f"{option} is an option of {' and '.join(names)}; {name!r} has none")
+        if getattr(section, option) != usual and chosen not in names:
+            raise ValueError(f"{option} is an option of {' and '.join(names)}; {chosen!r} has none")
 
 
 class OptimizerConfig(Section):
@@ -65,7 +64,7 @@ class OptimizerConfig(Section):
     @model_validator(mode="after")
     def _options_have_a_use(self) -> Self:
         adam, rms = ("adam", "adamw"), ("rmsprop",)
-        refuse_unread(self, {"betas": adam, "momentum": rms, "alpha": rms})
+        refuse_unread(self, self.name, {"betas": adam, "momentum": rms, "alpha": rms})
         return self
 
 
@@ -85,7 +84,7 @@ class ScheduleConfig(Section):
     def _options_have_a_use(self) -> Self:
         plateau = ("plateau",)
         readers = {"min_lr": ("plateau", "cosine"), "factor": plateau}
-        refuse_unread(self, readers | {"patience": plateau, "monitor": plateau})
+        refuse_unread(self, self.name, readers | {"patience": plateau, "monitor": plateau})
         return self
 
 
@@ -100,7 +99,7 @@ class StoppingConfig(Section):
 
     @model_validator(mode="after")
     def _monitor_has_a_use(self) -> Self:
-        refuse_unread(self, {"monitor": ("official-gat",)})
+        refuse_unread(self, self.name, {"monitor": ("official-gat",)})
         return self
 
 

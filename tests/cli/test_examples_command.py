@@ -101,7 +101,7 @@ def test_train_sets_what_networks_of_examples_call_otherwise():
         (["--memory-budget", "1GiB"], "--memory-budget is about graphs, whose memory is predicted"),
         (["--heads", "3"], "model.heads: unknown key; known keys: attention, cell"),
         (["--set", "model.name=gat"], "model.name: expected 'seq2seq', 'transformer'"),
-        (["--set", "shift=2"], "shift is of images, and model.name is 'seq2seq'"),
+        (["--set", "shift=2"], "shift is an option of attention-net; 'seq2seq' has none"),
         (["--set", "data.options.length=3"], "dates has no option 'length'; its options are"),
     ],
 )
