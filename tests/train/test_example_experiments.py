@@ -141,7 +141,8 @@ def test_translations_are_tried_with_every_attention():
     attentions |= {"scaled-luong", "monotonic", "local", "none", "transformer"}
     for data in ("dates", "numbers"):
         names = {name.split("/")[1] for name in experiments() if name.startswith(f"{data}/")}
-        assert names == attentions
+        more = {"dates": {"monotonic-10000"}, "numbers": set()}[data]
+        assert names == attentions | more
         sizes = {
             (entry.config.model.hidden_channels, entry.config.model.embedding_channels)
             for name, entry in experiments().items()
