@@ -140,7 +140,8 @@ def _recipe(dataset: str) -> str | None:
 
 def _files() -> dict[str, Path]:
     folder = shelf("experiments")
-    paths = sorted(folder.glob("*/*.toml"))
+    # By name, not by path: monotonic stands before monotonic-10000.
+    paths = sorted(folder.glob("*/*.toml"), key=lambda path: path.with_suffix("").parts)
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
