@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,10 @@ import torch
 def pytest_configure(config: pytest.Config) -> None:
     # More than one for `make sanitize`, which looks for what threads do to each other.
     torch.set_num_threads(int(os.environ.get("GAT_TEST_THREADS", "1")))
+    # A shell starts what it runs in the background deaf to Ctrl-C, and runs honour that; the tests
+    # that press it are to say the same wherever they run.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

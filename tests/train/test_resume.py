@@ -178,6 +178,17 @@ def test_interrupted_without_folder_says_so(config: TrainConfig, toy: NodeTask) 
         train(config, task=toy, on_epoch=kill)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_stays_so(number: int, config: TrainConfig, toy: NodeTask) -> None:
+    """As for what a shell runs in the background."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        result = train(config, task=toy, on_epoch=stop_at(4, lambda: os.kill(os.getpid(), number)))
+    finally:
+        signal.signal(number, before)
+    assert result.epochs == 12
+
+
 def test_training_in_a_thread_leaves_signals_alone(config: TrainConfig, toy: NodeTask) -> None:
     handlers, results = [], []
     before = signal.getsignal(signal.SIGTERM)
