@@ -15,10 +15,7 @@ from gat.errors import ConfigError, InputError
 from gat.shelf import shelf
 from gat.train.config import TrainConfig
 from gat.train.kinds import Config, read_config
-from gat.train.results import (
-    Published,
-    Summary,
-)
+from gat.train.results import Published, Summary
 
 __all__ = [
     "Experiment",

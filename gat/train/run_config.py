@@ -24,6 +24,7 @@ __all__ = [
     "ScheduleConfig",
     "Share",
     "StoppingConfig",
+    "refuse_unread",
 ]
 
 Count = Annotated[int, Field(ge=1)]
