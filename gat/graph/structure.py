@@ -17,6 +17,7 @@ from torch import Tensor
 from gat.errors import InputError
 from gat.graph.compact import CompactEdges, index_dtype
 from gat.graph.door import EdgeList, Sizes, read_edges
+from gat.graph.schedule import Schedule, schedule_rows
 
 __all__ = ["Graph", "Transpose"]
 
@@ -201,6 +202,19 @@ class Graph:
         return self.__dict__["transposed"]
 
     @lazy
+    def schedule(self) -> Schedule:
+        """How a GPU's programs share the edges of `by_target`."""
+        return schedule_rows(self.by_target.rowptr, self.num_edges)
+
+    @lazy
+    def source_schedule(self) -> Schedule:
+        """How they share those of `by_source`."""
+        rowptr = self.by_source.rowptr
+        if rowptr is self.by_target.rowptr:
+            return self.schedule
+        return schedule_rows(rowptr, self.num_edges)
+
+    @lazy
     def edges_as_sources(self) -> Graph:
         """The same targets with listed edge e as source e: for sums of what edges hold."""
         edges, count = self.by_target, self.num_edges
@@ -306,6 +320,8 @@ def _move(value: Any, device: torch.device, non_blocking: bool, moved: dict[int,
         return moved[id(value)]
     if isinstance(value, Tensor):
         copy: Any = value.to(device, non_blocking=non_blocking)
+    elif isinstance(value, Schedule):
+        copy = value.to(device, non_blocking)
     elif isinstance(value, Graph | Transpose | CompactEdges):
         copy = object.__new__(type(value))
         for name, part in vars(value).items():

@@ -14,6 +14,7 @@ from gat.errors import InputError
 from gat.graph.cache import remembered_by_value
 from gat.graph.compact import LARGEST, CompactEdges, index_dtype
 from gat.graph.compact_graph import CompactGraph
+from gat.graph.schedule import Schedule, most_units
 from gat.graph.structure import lazy
 
 __all__ = ["TracedGraph"]
@@ -55,6 +56,14 @@ class TracedGraph(CompactGraph):
         return CompactEdges(rowptr, col, number)
 
     @lazy
+    def schedule(self) -> Schedule:
+        return Schedule(*self._ask("schedule", self.by_target.col))
+
+    @lazy
+    def source_schedule(self) -> Schedule:
+        return Schedule(*self._ask("source_schedule", self.by_target.col))
+
+    @lazy
     def _looped(self) -> "TracedGraph":
         num_src, num_dst, flow, _ = self._options
         return TracedGraph(self._edges, num_src, num_dst, flow, True)
@@ -92,7 +101,11 @@ def _sorted_edges(
     # Copies: they are the compiled code's, which may use the memory again.
     if part in ("origin", "edge_index"):
         return [getattr(graph, part).clone()]
-    edges, dtype = getattr(graph, part), torch.int64 if wide else torch.int32
+    dtype = torch.int64 if wide else torch.int32
+    if part in ("schedule", "source_schedule"):
+        schedule = getattr(graph, part)
+        return [schedule.units.to(dtype, copy=True), schedule.counts.clone()]
+    edges = getattr(graph, part)
     number = edges.number
     if number is None:
         number = torch.arange(graph.num_edges, device=graph.device)
@@ -119,7 +132,10 @@ def _(
     if part == "origin":
         return [_empty(edge_index, edges)]
     dtype = torch.int64 if wide else torch.int32
-    rows = num_dst if part == "by_target" else num_src
+    rows = num_dst if part in ("by_target", "schedule") else num_src
+    if part in ("schedule", "source_schedule"):
+        units = edge_index.new_empty((most_units(rows, edges), 2), dtype=dtype)
+        return [units, torch.empty(4, dtype=torch.int64, device="cpu")]
     sizes = [rows + 1, *[edges] * (2 if part == "by_target" else 3)]
     return [edge_index.new_empty(size, dtype=dtype) for size in sizes]
 

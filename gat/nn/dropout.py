@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gat.ops import cpu
-from gat.ops.cpu.kernels import DTYPES, drop_entries
+from gat.ops.cpu.kernels import drop_entries
 from gat.ops.dropout import draw_seed, numbers, threshold
+from gat.ops.walk import DTYPES
 from gat.ops.watchers import is_batched, is_plain, is_transformed
 
 __all__ = ["dropout"]

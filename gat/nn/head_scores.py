@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from gat.ops import cpu
-from gat.ops.cpu.kernels import DTYPES, head_scores_backward, head_scores_forward
+from gat.ops.cpu.kernels import head_scores_backward, head_scores_forward
 from gat.ops.precision import result_dtype
 from gat.ops.second_order import gradients
+from gat.ops.walk import DTYPES
 from gat.ops.watchers import is_batched, is_plain, is_transformed
 
 __all__ = ["end_scores", "head_scores"]

@@ -7,36 +7,40 @@ module with one function per operator and per step.
 """
 
 import importlib
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
 import torch
 
 from gat.checks import one_of
 from gat.errors import BackendError
+from gat.notices import warn_once
 from gat.ops import cpu
 
 __all__ = ["BACKENDS", "implementation", "is_automatic", "is_compiled", "use_backend"]
 
 BACKENDS = ("auto", "reference", "blockwise", "cpu", "triton", "dense")
 
-# Compiled kernels are reached through their torch.library operators.
+# Compiled kernels are reached through their torch.library operators: objects of one module.
 MODULES = {
     "reference": "gat.ops.reference",
     "blockwise": "gat.ops.blockwise",
-    "cpu": "gat.ops.library",
+    "cpu": "gat.ops.library:cpu",
+    "triton": "gat.ops.library:triton",
     "dense": "gat.ops.dense",
 }
 FUSED = ("additive", "gatv2", "dot")
+
+_TRITON_MISSING = "triton is not installed (pip install 'graph-attention[gpu]')"
 
 # A plain global, for the whole process: torch.compile guards on it and compiles anew on a change.
 _chosen = "auto"
 
 # What was settled, so that a call costs two lookups: (operator, name, device type) to module name.
 _settled: dict[tuple[str, str, str], str] = {}
-_modules: dict[str, ModuleType] = {}
+_modules: dict[str, Any] = {}
 
 
 class use_backend:
@@ -97,7 +101,7 @@ def _settle(operator: str, name: str, device: str) -> str:
             what = f"{operator} attention" if operator in FUSED else operator
             raise BackendError(f"backend {name!r} cannot run {what} on {device}: {reason}")
         module = MODULES[name]
-        _modules[module] = importlib.import_module(module)
+        _modules[module] = _load(module)
         _settled[key] = module
     return _settled[key]
 
@@ -105,7 +109,10 @@ def _settle(operator: str, name: str, device: str) -> str:
 def _automatic(operator: str, device: str) -> str:
     if device == "cpu":
         cpu.notice_if_missing()
-    return "blockwise" if why_not("cpu", operator, device) else "cpu"
+    compiled = "triton" if device == "cuda" else "cpu"
+    if device == "cuda" and find_spec("triton") is None:
+        warn_once(f"{_TRITON_MISSING}; attention on the GPU runs in torch until then, more slowly")
+    return "blockwise" if why_not(compiled, operator, device) else compiled
 
 
 def why_not(name: str, operator: str, device: str) -> str:
@@ -115,7 +122,12 @@ def why_not(name: str, operator: str, device: str) -> str:
     if name == "cpu" and not cpu.status().available:
         return str(cpu.status())
     if name == "triton" and find_spec("triton") is None:
-        return "triton is not installed (pip install 'graph-attention[gpu]')"
+        return _TRITON_MISSING
+    if name == "triton" and device != "cuda" and not _is_interpreted(device):
+        return (
+            "it computes on a GPU; move the tensors, use backend='auto', or set TRITON_INTERPRET=1 "
+            "before Python starts, to try its kernels on the CPU, slowly"
+        )
     if name == "dense" and operator != "dot":
         return "torch's kernel is for dot attention alone; use backend='auto'"
     if not _has(name, operator):
@@ -124,7 +136,16 @@ def why_not(name: str, operator: str, device: str) -> str:
 
 
 def _has(name: str, operator: str) -> bool:
-    module = MODULES.get(name)
-    if module is None or find_spec(module) is None:
-        return False
-    return hasattr(importlib.import_module(module), operator)
+    return hasattr(_load(MODULES[name]), operator)
+
+
+def _load(path: str) -> Any:
+    """A module, or "module:name" in it."""
+    module, _, name = path.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, name) if name else found
+
+
+def _is_interpreted(device: str) -> bool:
+    """Whether Triton's kernels run in its interpreter: decided when they are defined."""
+    return device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"

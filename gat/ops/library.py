@@ -1,33 +1,25 @@
 """Attention by compiled kernels: the operators registered with torch, and how a call reaches them.
 
-One schema serves every device that has kernels; today that is the CPU (`gat.ops.cpu`). Inputs
-arrive checked (`gat.ops.attention`, `gat.ops.steps`).
+One schema serves every device that has kernels: `cpu` is the backend of the CPU's (`gat.ops.cpu`),
+`triton` that of a GPU's (`gat.ops.triton`). Inputs arrive checked (`gat.ops.attention`,
+`gat.ops.steps`).
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import guard_or_false
 
 from gat.errors import ArgumentTypeError
 from gat.graph import CompactEdges, Graph
 from gat.ops import reference
-from gat.ops.cpu.kernels import DTYPES, Options, Walk
 from gat.ops.precision import result_dtype, wide
 from gat.ops.registration import Arguments, Inputs, Operator, call_operator, register
+from gat.ops.walk import DTYPES, Options, Walk
 from gat.ops.watchers import is_transformed
 
-__all__ = [
-    "additive",
-    "additive_scores",
-    "aggregate",
-    "dot",
-    "dot_scores",
-    "gatv2",
-    "gatv2_scores",
-    "segment_entmax",
-    "segment_softmax",
-]
+__all__ = ["Compiled", "cpu", "triton"]
 
 Result = tuple[Tensor, Tensor | None]
 
@@ -116,142 +108,160 @@ for _operator in OPERATORS:
 BY_NAME = {operator.name: operator for operator in OPERATORS}
 
 
-def additive(
-    graph: Graph,
-    value: Tensor,
-    score_src: Tensor,
-    score_dst: Tensor | None,
-    score_edge: Tensor | None,
-    *,
-    negative_slope: float,
-    dropout: float,
-    seed: Tensor | None,
-    return_weights: bool,
-) -> Result:
-    options = Options(dropout, negative_slope=negative_slope)
-    inputs = (value, score_src, score_dst, score_edge)
-    return _attend("additive", graph, options, seed, return_weights, inputs)
+class Compiled:
+    """The operators by compiled kernels: a backend. ``scheduled``: by those that work by a graph's
+    schedule, Triton's, on whatever device the graph is."""
+
+    def __init__(self, scheduled: bool) -> None:
+        self.scheduled = scheduled
+
+    def additive(
+        self,
+        graph: Graph,
+        value: Tensor,
+        score_src: Tensor,
+        score_dst: Tensor | None,
+        score_edge: Tensor | None,
+        *,
+        negative_slope: float,
+        dropout: float,
+        seed: Tensor | None,
+        return_weights: bool,
+    ) -> Result:
+        rated = self.scheduled and score_dst is not None and _is_dense(graph, value)
+        options = Options(dropout, negative_slope=negative_slope, rated=rated)
+        inputs = (value, score_src, score_dst, score_edge)
+        return self._attend("additive", graph, options, seed, return_weights, inputs)
+
+    def gatv2(
+        self,
+        graph: Graph,
+        key: Tensor,
+        query: Tensor,
+        att: Tensor,
+        edge: Tensor | None,
+        value: Tensor,
+        *,
+        activation: str,
+        negative_slope: float,
+        dropout: float,
+        seed: Tensor | None,
+        return_weights: bool,
+    ) -> Result:
+        options = Options(dropout, negative_slope, activation)
+        # Keys that are the values are gathered once.
+        inputs = (key, query, att, edge, None if value is key else value)
+        return self._attend("gatv2", graph, options, seed, return_weights, inputs)
+
+    def dot(
+        self,
+        graph: Graph,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        edge_key: Tensor | None,
+        edge_value: Tensor | None,
+        *,
+        scale: float,
+        dropout: float,
+        seed: Tensor | None,
+        return_weights: bool,
+    ) -> Result:
+        options = Options(dropout, scale=scale)
+        inputs = (query, key, value, edge_key, edge_value)
+        return self._attend("dot", graph, options, seed, return_weights, inputs)
+
+    def additive_scores(
+        self,
+        graph: Graph,
+        score_src: Tensor,
+        score_dst: Tensor | None,
+        score_edge: Tensor | None,
+        *,
+        negative_slope: float,
+    ) -> Tensor:
+        inputs = (score_src, score_dst, score_edge)
+        options = Options(negative_slope=negative_slope)
+        return self._run("additive_scores", graph, options, (), inputs)
+
+    def gatv2_scores(
+        self,
+        graph: Graph,
+        key: Tensor,
+        query: Tensor,
+        att: Tensor,
+        edge: Tensor | None,
+        *,
+        activation: str,
+        negative_slope: float,
+    ) -> Tensor:
+        options = Options(negative_slope=negative_slope, activation=activation)
+        return self._run("gatv2_scores", graph, options, (), (key, query, att, edge))
+
+    def dot_scores(
+        self, graph: Graph, query: Tensor, key: Tensor, edge_key: Tensor | None, *, scale: float
+    ) -> Tensor:
+        options = Options(scale=scale)
+        return self._run("dot_scores", graph, options, (), (query, key, edge_key))
+
+    def segment_softmax(self, graph: Graph, scores: Tensor) -> Tensor:
+        return self._run("segment_softmax", graph, Options(), (), (scores,))
+
+    def aggregate(
+        self, graph: Graph, weights: Tensor, value: Tensor, edge_value: Tensor | None
+    ) -> Tensor:
+        inputs = (weights, value, edge_value)
+        return self._run("aggregate", graph, Options(), (), inputs)
+
+    def _attend(
+        self,
+        name: str,
+        graph: Graph,
+        options: Options,
+        seed: Tensor | None,
+        return_weights: bool,
+        inputs: Inputs,
+    ) -> Result:
+        out, _, weights = self._run(name, graph, options, (seed, return_weights), inputs)
+        return out, weights if return_weights else None
+
+    def _run(
+        self,
+        name: str,
+        graph: Graph,
+        options: Options,
+        rest: tuple[Any, ...],
+        inputs: Inputs,
+    ) -> Any:
+        """Call an operator with inputs of one dtype and the arrays of the graph that it needs."""
+        given = [tensor for tensor in inputs if tensor is not None]
+        dtype = result_dtype(*given)
+        _check_dtype(dtype)
+        inputs = tuple(None if tensor is None else tensor.to(dtype) for tensor in inputs)
+        if not torch.compiler.is_compiling() and is_transformed():
+            return _define(name, graph, options, rest, inputs)
+        training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+        if options.rated and not training:
+            options = options._replace(rated=False)
+        walk = _walk(graph, training, _is_numbered(name, options, rest, inputs))
+        if self.scheduled:
+            walk = _scheduled(walk, graph, training)
+        return call_operator(BY_NAME[name], Arguments(inputs, walk, options, rest))
 
 
-def gatv2(
-    graph: Graph,
-    key: Tensor,
-    query: Tensor,
-    att: Tensor,
-    edge: Tensor | None,
-    value: Tensor,
-    *,
-    activation: str,
-    negative_slope: float,
-    dropout: float,
-    seed: Tensor | None,
-    return_weights: bool,
-) -> Result:
-    options = Options(dropout, negative_slope, activation)
-    # Keys that are the values are gathered once.
-    inputs = (key, query, att, edge, None if value is key else value)
-    return _attend("gatv2", graph, options, seed, return_weights, inputs)
+class CompiledForCpu(Compiled):
+    """With the kernels that there are for the CPU alone."""
+
+    def segment_entmax(self, graph: Graph, scores: Tensor, alpha: Tensor) -> Tensor:
+        _check_dtype(scores.dtype)
+        score = wide(scores)
+        if score is not scores:
+            # Gradients are worked out of the weights, for which 16 bits are too few.
+            score = score.clamp(max=torch.finfo(scores.dtype).max)
+        return self._run("segment_entmax", graph, Options(), (), (score, alpha)).to(scores.dtype)
 
 
-def dot(
-    graph: Graph,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    edge_key: Tensor | None,
-    edge_value: Tensor | None,
-    *,
-    scale: float,
-    dropout: float,
-    seed: Tensor | None,
-    return_weights: bool,
-) -> Result:
-    options = Options(dropout, scale=scale)
-    inputs = (query, key, value, edge_key, edge_value)
-    return _attend("dot", graph, options, seed, return_weights, inputs)
-
-
-def additive_scores(
-    graph: Graph,
-    score_src: Tensor,
-    score_dst: Tensor | None,
-    score_edge: Tensor | None,
-    *,
-    negative_slope: float,
-) -> Tensor:
-    inputs = (score_src, score_dst, score_edge)
-    options = Options(negative_slope=negative_slope)
-    return _run("additive_scores", graph, options, (), inputs)
-
-
-def gatv2_scores(
-    graph: Graph,
-    key: Tensor,
-    query: Tensor,
-    att: Tensor,
-    edge: Tensor | None,
-    *,
-    activation: str,
-    negative_slope: float,
-) -> Tensor:
-    options = Options(negative_slope=negative_slope, activation=activation)
-    return _run("gatv2_scores", graph, options, (), (key, query, att, edge))
-
-
-def dot_scores(
-    graph: Graph, query: Tensor, key: Tensor, edge_key: Tensor | None, *, scale: float
-) -> Tensor:
-    options = Options(scale=scale)
-    return _run("dot_scores", graph, options, (), (query, key, edge_key))
-
-
-def segment_softmax(graph: Graph, scores: Tensor) -> Tensor:
-    return _run("segment_softmax", graph, Options(), (), (scores,))
-
-
-def segment_entmax(graph: Graph, scores: Tensor, alpha: Tensor) -> Tensor:
-    _check_dtype(scores.dtype)
-    score = wide(scores)
-    if score is not scores:
-        # Gradients are worked out of the weights, for which 16 bits are too few.
-        score = score.clamp(max=torch.finfo(scores.dtype).max)
-    return _run("segment_entmax", graph, Options(), (), (score, alpha)).to(scores.dtype)
-
-
-def aggregate(graph: Graph, weights: Tensor, value: Tensor, edge_value: Tensor | None) -> Tensor:
-    inputs = (weights, value, edge_value)
-    return _run("aggregate", graph, Options(), (), inputs)
-
-
-def _attend(
-    name: str,
-    graph: Graph,
-    options: Options,
-    seed: Tensor | None,
-    return_weights: bool,
-    inputs: Inputs,
-) -> Result:
-    out, _, weights = _run(name, graph, options, (seed, return_weights), inputs)
-    return out, weights if return_weights else None
-
-
-def _run(
-    name: str,
-    graph: Graph,
-    options: Options,
-    rest: tuple[Any, ...],
-    inputs: Inputs,
-) -> Any:
-    """Call an operator with inputs of one dtype and the arrays of the graph that it will need."""
-    given = [tensor for tensor in inputs if tensor is not None]
-    dtype = result_dtype(*given)
-    _check_dtype(dtype)
-    inputs = tuple(None if tensor is None else tensor.to(dtype) for tensor in inputs)
-    if not torch.compiler.is_compiling() and is_transformed():
-        return _define(name, graph, options, rest, inputs)
-    training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    walk = _walk(graph, training, _is_numbered(name, options, rest, inputs))
-    return call_operator(BY_NAME[name], Arguments(inputs, walk, options, rest))
+cpu, triton = CompiledForCpu(scheduled=False), Compiled(scheduled=True)
 
 
 def _check_dtype(dtype: torch.dtype) -> None:
@@ -278,6 +288,20 @@ def _is_numbered(name: str, options: Options, rest: tuple[Any, ...], inputs: Inp
     _, return_weights = rest
     of_edges = inputs[3:] if name == "dot" else inputs[3:4]
     return options.dropout > 0 or return_weights or any(x is not None for x in of_edges)
+
+
+def _is_dense(graph: Graph, value: Tensor) -> bool:
+    """Whether a number per edge and head is more than one per target, head and channel."""
+    kept = graph.num_dst * value.size(2) * value.dtype.itemsize
+    return bool(guard_or_false(4 * graph.num_edges > kept))
+
+
+def _scheduled(walk: Walk, graph: Graph, training: bool) -> Walk:
+    walk = walk._replace(units=graph.schedule.units, counts=graph.schedule.counts)
+    if not training:
+        return walk
+    back = graph.source_schedule
+    return walk._replace(source_units=back.units, source_counts=back.counts)
 
 
 def _walk(graph: Graph, training: bool, numbered: bool = True) -> Walk:

@@ -9,6 +9,7 @@ differentiable is worked out by the definition (`gat.ops.reference`).
 """
 
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,9 +19,8 @@ from torch import Tensor
 
 from gat.errors import BackendError
 from gat.graph import Graph
-from gat.ops.cpu import kernels
-from gat.ops.cpu.kernels import Incoming, Options, Walk
 from gat.ops.second_order import gradients
+from gat.ops.walk import Incoming, Options, Walk, stats_dtype
 from gat.ops.watchers import is_batched, is_plain
 
 __all__ = ["Arguments", "Operator", "call_operator", "register"]
@@ -29,9 +29,10 @@ LIBRARY = torch.library.Library("gat", "FRAGMENT")
 
 WALK = (
     "Tensor rowptr, Tensor col, Tensor? number, Tensor? source_rowptr, Tensor? source_col, "
-    "Tensor? source_number, Tensor? transposed"
+    "Tensor? source_number, Tensor? transposed, Tensor? units, Tensor? counts, "
+    "Tensor? source_units, Tensor? source_counts"
 )
-OPTIONS = "float dropout, float negative_slope, str activation, float scale"
+OPTIONS = "float dropout, float negative_slope, str activation, float scale, bool rated"
 
 Inputs = tuple[Tensor | None, ...]
 
@@ -75,15 +76,14 @@ class Operator:
 
     def forward(self, call: "Arguments") -> Any:
         """Run the forward kernel."""
-        return getattr(kernels, f"{self.name}_forward")(
-            call.walk, call.options, *call.rest, *call.inputs
-        )
+        run = getattr(_kernels(call.walk), f"{self.name}_forward")
+        return run(call.walk, call.options, *call.rest, *call.inputs)
 
     def backward(self, call: "Arguments") -> list[Tensor]:
         """Run the backward kernel: gradients of the inputs, empty where not needed."""
         *saved, needed = call.rest
         given = (saved[0], Incoming(*saved[1:])) if self.whole else (saved,)
-        run = getattr(kernels, f"{self.name}_backward")
+        run = getattr(_kernels(call.walk), f"{self.name}_backward")
         return run(call.walk, call.options, *given, needed, *call.inputs)
 
 
@@ -100,8 +100,13 @@ def register(operator: Operator) -> None:
         saved = "Tensor result, Tensor grad"
     LIBRARY.define(f"{name}_backward({given}, {saved}, bool[] needed) -> Tensor[]")
 
-    LIBRARY.impl(f"{name}_forward", lambda *a: operator.forward(Arguments.split(count, a)), "CPU")
-    LIBRARY.impl(f"{name}_backward", lambda *a: operator.backward(Arguments.split(count, a)), "CPU")
+    for device in ("CPU", "CUDA"):
+        LIBRARY.impl(
+            f"{name}_forward", lambda *a: operator.forward(Arguments.split(count, a)), device
+        )
+        LIBRARY.impl(
+            f"{name}_backward", lambda *a: operator.backward(Arguments.split(count, a)), device
+        )
     torch.library.register_fake(
         f"gat::{name}_forward", lambda *a: _fake_forward(operator, Arguments.split(count, a)),
         lib=LIBRARY,
@@ -117,6 +122,18 @@ def register(operator: Operator) -> None:
         ),
         lib=LIBRARY,
     )
+
+
+def _kernels(walk: Walk) -> Any:
+    """Those that a walk was made for: with a schedule, Triton's."""
+    if walk.units is not None:
+        return importlib.import_module("gat.ops.triton.kernels")
+    if walk.rowptr.device.type != "cpu":
+        raise BackendError(
+            f"an operator of gat was called on {walk.rowptr.device} without the edges' schedule, "
+            f"which its kernels need; pass that of Graph.schedule, or call gat.ops"
+        )
+    return importlib.import_module("gat.ops.cpu.kernels")
 
 
 def call_operator(operator: Operator, call: Arguments) -> Any:
@@ -167,7 +184,8 @@ def _fake_forward(operator: Operator, call: Arguments) -> Any:
     out = value.new_empty((nodes, *value.shape[1:]))
     if not operator.whole:
         return out
-    stats = value.new_empty((nodes, value.size(1), 2), dtype=kernels.stats_dtype(value.dtype))
+    of_each = 4 + value.size(2) if call.options.rated else 2
+    stats = value.new_empty((nodes, value.size(1), of_each), dtype=stats_dtype(value.dtype))
     return out, stats, value.new_empty((edges if call.rest[1] else 0, value.size(1)))
 
 

@@ -23,8 +23,8 @@ def _fresh_choice(monkeypatch):
 def with_library(monkeypatch, available, operators=tuple(CALLS)):
     """As if the compiled library were there or not, with kernels for these operators."""
     library = types.ModuleType("gat.ops.library")
-    for name in operators:
-        setattr(library, name, lambda *_, name=name, **__: f"kernel of {name}")
+    kernels = {name: lambda *_, name=name, **__: f"kernel of {name}" for name in operators}
+    library.cpu = library.triton = types.SimpleNamespace(**kernels)
     known = {"gat.ops.library": library, "gat.ops.blockwise": blockwise}
     imports = types.SimpleNamespace(import_module=known.__getitem__)
     monkeypatch.setattr(backend, "importlib", imports)

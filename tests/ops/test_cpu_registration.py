@@ -128,7 +128,7 @@ def operator_arguments(call: str, t: dict, on: Graph, monkeypatch) -> tuple:
     from gat.ops import library
 
     seen = []
-    run = library._run
+    run = library.cpu._run
 
     def spy(name, graph, options, rest, given):
         training = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
@@ -136,7 +136,7 @@ def operator_arguments(call: str, t: dict, on: Graph, monkeypatch) -> tuple:
         seen.append((operator, (*given, *library._walk(graph, training), *options, *rest)))
         return run(name, graph, options, rest, given)
 
-    monkeypatch.setattr(library, "_run", spy)
+    monkeypatch.setattr(library.cpu, "_run", spy)
     CALLS[call](on, **t, **options_of(call), backend="cpu")
     return seen[0]
 

@@ -101,8 +101,8 @@ def test_a_trace_holds_the_operator_and_not_what_it_gave():
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_backward_without_the_edges_by_source_is_refused(call):
-    from gat.ops.cpu.kernels import Options
     from gat.ops.library import BY_NAME, _walk
+    from gat.ops.walk import Options
 
     on, operator = graph("random"), BY_NAME[call]
     t = [x.requires_grad_() for x in inputs(call, on, 2, 3).values()]

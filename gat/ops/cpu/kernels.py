@@ -7,7 +7,6 @@ edges are a `gat.graph.CompactEdges`' tensors; per-edge tensors are in listed or
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,9 +14,9 @@ from torch import Tensor
 from gat.errors import BackendError
 from gat.ops import cpu
 from gat.ops.dropout import threshold
+from gat.ops.walk import Incoming, Options, Walk, stats_dtype
 
 __all__ = [
-    "Walk",
     "additive_backward",
     "additive_forward",
     "dot_backward",
@@ -27,10 +26,9 @@ __all__ = [
     "gatv2_forward",
     "head_scores_backward",
     "head_scores_forward",
-    "stats_dtype",
 ]
 
-DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+CODES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 INDICES = {torch.int32: 0, torch.int64: 1}
 ACTIVATIONS = {"leaky_relu": 0, "tanh": 1}
 
@@ -109,36 +107,6 @@ class Call(ctypes.Structure):
         """Raises BackendError without a library, MemoryError where its memory is short."""
         if _function(kernel)(ctypes.byref(self)):
             raise MemoryError(f"{kernel}: no memory for the kernel's own use")
-
-
-class Walk(NamedTuple):
-    """A graph's arrays for a kernel: `Graph.by_target`, and for the backward `Graph.by_source`."""
-
-    rowptr: Tensor
-    col: Tensor
-    number: Tensor | None
-    source_rowptr: Tensor | None
-    source_col: Tensor | None
-    source_number: Tensor | None
-    transposed: Tensor | None
-
-
-class Incoming(NamedTuple):
-    """What a backward pass is given: of the forward, and the gradients of its results."""
-
-    out: Tensor
-    stats: Tensor
-    grad_out: Tensor
-    grad_weights: Tensor | None
-
-
-class Options(NamedTuple):
-    """The numbers of a call; those an operator does not have are ignored."""
-
-    dropout: float = 0.0
-    negative_slope: float = 0.0
-    activation: str = "leaky_relu"
-    scale: float = 1.0
 
 
 def additive_forward(
@@ -427,7 +395,7 @@ def aggregate_backward(
 def drop_entries(x: Tensor, seed: Tensor, p: float) -> Tensor:
     """Dropout of x, of any shape, by `gat.nn.dropout`'s definition."""
     out = torch.empty(x.shape, dtype=x.dtype)
-    call = Call(dtype=DTYPES[x.dtype], threads=torch.get_num_threads())
+    call = Call(dtype=CODES[x.dtype], threads=torch.get_num_threads())
     call.by_target.rows = x.numel()
     call.point(value=x, out=out)
     call.drop(seed, p)
@@ -456,11 +424,6 @@ def head_scores_backward(
     return grads
 
 
-def stats_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What statistics are kept in."""
-    return torch.float64 if dtype is torch.float64 else torch.float32
-
-
 def _begin(
     walk: Walk,
     options: Options,
@@ -474,7 +437,7 @@ def _begin(
     """
     channels = value.size(2) if value.dim() == 3 else 1
     call = Call(
-        dtype=DTYPES[value.dtype],
+        dtype=CODES[value.dtype],
         index=INDICES[walk.col.dtype],
         threads=torch.get_num_threads(),
         heads=value.size(1),
@@ -500,7 +463,7 @@ def _begin(
 def _of_nodes(value: Tensor, vectors: Sequence[Tensor]) -> Call:
     """A call without edges: value [N, H, C] and the vectors its channels are multiplied with."""
     nodes, heads, channels = value.shape
-    call = Call(dtype=DTYPES[value.dtype], threads=torch.get_num_threads(), heads=heads)
+    call = Call(dtype=CODES[value.dtype], threads=torch.get_num_threads(), heads=heads)
     call.key_channels = call.value_channels = channels
     call.by_target.rows = nodes
     call.point(value=value, **dict(zip(("key", "query"), vectors, strict=False)))

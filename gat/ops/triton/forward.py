@@ -1,0 +1,214 @@
+"""The walks over targets that give an output: attention, weighted sums, the weights, the scores.
+
+One program works a unit: a target's edges, block after block, with a running highest score and sum
+(Milakov and Gimelshein 2018, "Online normalizer calculation for softmax", alg. 3). The chunks of a
+hub leave theirs to `merge`. A program stores what no other does, so results have the same bits
+whenever they are worked out.
+"""
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+from gat.ops.triton.arithmetic import (
+    base_of,
+    exp_below,
+    is_cut,
+    kept,
+    load_head,
+    load_heads,
+    load_row,
+    load_rows,
+    number,
+    rate_of,
+    seed_of,
+    store_head,
+    store_heads,
+    store_row,
+)
+from gat.ops.triton.scores import att_of, block, cut_scores, own_of_target, score_by_target, span
+
+
+class Results(NamedTuple):
+    """out [num_dst, H, C] and stats [num_dst, H, S.STATS]: highest score, 1 / sum of
+    exp(score - highest).
+
+    If S.RATED, additive attention's stats hold more: the weighted mean of LeakyReLU's derivative,
+    a number that stands for nothing, and [C] the sum of derivative * weight * value. From these the
+    backward has the gradient of score_dst without a number per edge.
+    """
+
+    out: Any = None
+    stats: Any = None
+
+
+class Parts(NamedTuple):
+    """What a hub's chunk found, [units, H] or [units, H, C] of each, before it is normalised."""
+
+    top: Any = None
+    total: Any = None
+    sum: Any = None
+    rate: Any = None
+    rated: Any = None
+
+
+@triton.jit
+def store_result(results, row, h, c, top, total, acc, rate_sum, rated, S):
+    inverse = tl.where(total == 0, 0.0, 1.0 / tl.where(total == 0, 1.0, total))
+    if results.out is not None:
+        store_row(results.out, row, h, c, acc * inverse[:, None], S.H, S.C)
+    stats = results.stats + (row * S.H + h) * S.STATS
+    tl.store(stats, top, mask=h < S.H)
+    tl.store(stats + 1, inverse, mask=h < S.H)
+    if S.RATED:
+        tl.store(stats + 2, rate_sum * inverse, mask=h < S.H)
+        mask = (h < S.H)[:, None] & (c < S.C)[None, :]
+        tl.store(stats[:, None] + (4 + c)[None, :], rated * inverse[:, None], mask=mask)
+
+
+@triton.jit
+def store_part(parts, unit, h, c, top, total, acc, rate_sum, rated, S):
+    store_head(parts.top, unit, h, top, S)
+    store_head(parts.total, unit, h, total, S)
+    if parts.sum is not None:
+        store_row(parts.sum, unit, h, c, acc, S.H, S.C)
+    if S.RATED:
+        store_head(parts.rate, unit, h, rate_sum, S)
+        store_row(parts.rated, unit, h, c, rated, S.H, S.C)
+
+
+@triton.jit
+def values(given, other, j, n, live, h, c, S):
+    """What an edge brings to the sum, value_j + edge_value_e."""
+    v = other if S.SHARED else load_rows(given.value, j, live, h, c, S.H, S.C, S)
+    if given.edge_value is not None:
+        v += load_rows(given.edge_value, n, live, h, c, S.H, S.C, S)
+    return v
+
+
+@triton.jit(do_not_specialize=["drop", "numbers", "first", "count"])
+def attend(edges, given, drop, numbers, results, parts, first, count, S):
+    """Softmax of scores and the weighted sum, for units ``first`` to ``first + count``."""
+    h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
+    c, k = tl.arange(0, S.BC), tl.arange(0, S.BK)
+    seed, att = seed_of(drop), att_of(given, h, k, S)
+    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
+        unit = (first + turn).to(tl.int64)
+        row, begin, end = span(edges, unit, numbers)
+        own = own_of_target(given, row, h, k, S)
+        top = tl.full([S.BH], float("-inf"), S.ACC)
+        total = tl.zeros([S.BH], S.ACC)
+        rate_sum = tl.zeros([S.BH], S.ACC)
+        acc = tl.zeros([S.BH, S.BC], S.ACC)
+        rated = tl.zeros([S.BH, S.BC], S.ACC)
+        for at in range(begin, end, S.BE):
+            _, live, j, n = block(edges, at, end, S)
+            s, other = score_by_target(own, att, given, numbers, j, n, live, h, k, S)
+            s = tl.where(live[:, None], s, float("-inf"))
+            higher = tl.maximum(top, tl.max(s, axis=0))
+            base = base_of(higher)
+            weight = tl.exp(s - base[None, :])
+            shrink = tl.exp(top - base)
+            top = higher
+            total = total * shrink + tl.sum(weight, axis=0)
+            if results.out is not None:
+                used = weight * kept(seed, drop, numbers, n, h, S)
+                v = values(given, other, j, n, live, h, c, S)
+                acc = acc * shrink[:, None] + tl.sum(used[:, :, None] * v, axis=0)
+                if S.RATED:
+                    moves = rate_of(other, number(numbers.slope, S))
+                    moves = tl.where(is_cut(other, S.LARGEST), 0.0, moves)
+                    rate_sum = rate_sum * shrink + tl.sum(weight * moves, axis=0)
+                    moved = tl.sum((used * moves)[:, :, None] * v, axis=0)
+                    rated = rated * shrink[:, None] + moved
+        if S.PART:
+            store_part(parts, unit, h, c, top, total, acc, rate_sum, rated, S)
+        else:
+            store_result(results, row, h, c, top, total, acc, rate_sum, rated, S)
+
+
+@triton.jit(do_not_specialize=["numbers"])
+def merge(edges, numbers, results, parts, S):
+    """A hub's result from its chunks, which stand side by side; by the first one's program."""
+    h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
+    c = tl.arange(0, S.BC)
+    unit = tl.program_id(0).to(tl.int64)
+    row, begin, _ = span(edges, unit, numbers)
+    end = tl.load(edges.rowptr + row + 1)
+    if begin == tl.load(edges.rowptr + row):
+        top = tl.full([S.BH], float("-inf"), S.ACC)
+        total = tl.zeros([S.BH], S.ACC)
+        rate_sum = tl.zeros([S.BH], S.ACC)
+        acc = tl.zeros([S.BH, S.BC], S.ACC)
+        rated = tl.zeros([S.BH, S.BC], S.ACC)
+        for part in range(unit, unit + tl.cdiv(end - begin, numbers.chunk)):
+            part_top = load_head(parts.top, part, h, S)
+            higher = tl.maximum(top, part_top)
+            base = base_of(higher)
+            shrink, grow = tl.exp(top - base), tl.exp(part_top - base)
+            top = higher
+            total = total * shrink + load_head(parts.total, part, h, S) * grow
+            if parts.sum is not None:
+                found = load_row(parts.sum, part, h, c, S.H, S.C, S)
+                acc = acc * shrink[:, None] + found * grow[:, None]
+            if S.RATED:
+                rate_sum = rate_sum * shrink + load_head(parts.rate, part, h, S) * grow
+                found = load_row(parts.rated, part, h, c, S.H, S.C, S)
+                rated = rated * shrink[:, None] + found * grow[:, None]
+        store_result(results, row, h, c, top, total, acc, rate_sum, rated, S)
+
+
+@triton.jit(do_not_specialize=["numbers", "first", "count"])
+def sum_rows(edges, given, numbers, out, parts, first, count, S):
+    """The sum of weight_e * (value_j + edge_value_e) over a row's edges, [rows, H, C]."""
+    h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
+    c = tl.arange(0, S.BC)
+    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
+        unit = (first + turn).to(tl.int64)
+        row, begin, end = span(edges, unit, numbers)
+        acc = tl.zeros([S.BH, S.BC], S.ACC)
+        for at in range(begin, end, S.BE):
+            _, live, j, n = block(edges, at, end, S)
+            weight = load_heads(given.edge, n, live, h, S)
+            v = values(given, weight, j, n, live, h, c, S)
+            acc += tl.sum(weight[:, :, None] * v, axis=0)
+        if S.PART:
+            store_row(parts, unit, h, c, acc, S.H, S.C)
+        else:
+            store_row(out, row, h, c, acc, S.H, S.C)
+
+
+@triton.jit(do_not_specialize=["drop", "numbers", "first", "count"])
+def write_weights(edges, given, drop, numbers, stats, weights, first, count, S):
+    """The weights that were used [E, H], in listed order."""
+    h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
+    k = tl.arange(0, S.BK)
+    seed, att = seed_of(drop), att_of(given, h, k, S)
+    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
+        row, begin, end = span(edges, (first + turn).to(tl.int64), numbers)
+        own = own_of_target(given, row, h, k, S)
+        of = stats + (row * S.H + h) * S.STATS
+        top = base_of(tl.load(of, mask=h < S.H, other=0.0))
+        inverse = tl.load(of + 1, mask=h < S.H, other=0.0)
+        for at in range(begin, end, S.BE):
+            _, live, j, n = block(edges, at, end, S)
+            s, _ = score_by_target(own, att, given, numbers, j, n, live, h, k, S)
+            weight = exp_below(s, top[None, :]) * inverse[None, :]
+            weight *= kept(seed, drop, numbers, n, h, S)
+            store_heads(weights, n, live, h, weight, S)
+
+
+@triton.jit(do_not_specialize=["numbers", "first", "count"])
+def write_scores(edges, given, numbers, scores, first, count, S):
+    """Scores [E, H] in listed order."""
+    h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
+    k = tl.arange(0, S.BK)
+    att = att_of(given, h, k, S)
+    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
+        row, begin, end = span(edges, (first + turn).to(tl.int64), numbers)
+        own = own_of_target(given, row, h, k, S)
+        for at in range(begin, end, S.BE):
+            _, live, j, n = block(edges, at, end, S)
+            s, _ = score_by_target(own, att, given, numbers, j, n, live, h, k, S)
+            store_heads(scores, n, live, h, cut_scores(s, S), S)
