@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check
 INPUTS := pyproject.toml constraints.txt CMakeLists.txt gat/_version.py \
           $(wildcard gat/ops/cpu/*.cpp gat/ops/cpu/*.h)
 
-.PHONY: train test sanitize lint format compile clean
+.PHONY: train test test-gpu sanitize lint format compile clean
 
 train: $(VENV)/.installed
 	$(BIN)/gat train $(DATASET) $(ARGS)
@@ -22,6 +22,10 @@ train: $(VENV)/.installed
 # One torch thread per test process: the processes share the cores.
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+# The tests of operators and layers on a GPU; whatever names no device is made there.
+test-gpu: $(VENV)/.installed
+	GAT_TEST_DEVICE=cuda $(BIN)/python -m pytest -q tests/ops tests/nn $(ARGS)
 
 # The tests of operators and sampling over a library built with AddressSanitizer and UBSan, by g++; any error stops.
 # Left out: what measures memory, and what tests torch's compiler rather than the kernels.

@@ -4,14 +4,20 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.device import DEVICE
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Without a GPU, its kernels are tested in Triton's interpreter, on the CPU.
+    if not torch.cuda.is_available():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
     # More than one for `make sanitize`, which looks for what threads do to each other.
     torch.set_num_threads(int(os.environ.get("GAT_TEST_THREADS", "1")))
     # A shell starts what it runs in the background deaf to Ctrl-C, and runs honour that; the tests
@@ -25,6 +31,16 @@ def _same_seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _on_the_device() -> Iterator[None]:
+    """What names no device is made on the one that is tested."""
+    if DEVICE.type == "cpu":
+        yield
+        return
+    with torch.device(DEVICE):
+        yield
 
 
 @pytest.fixture(autouse=True)

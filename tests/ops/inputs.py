@@ -19,6 +19,7 @@ from gat.ops import (
     segment_softmax,
 )
 from gat.ops.backend import why_not
+from tests.device import DEVICE
 from tests.graphs import GRAPHS
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -37,12 +38,17 @@ STEPS: dict[str, Callable[..., Any]] = {
 CALLS = OPERATORS | STEPS
 
 # The fast paths that can run here: the compiled library need not be built.
-FAST = [name for name in ("blockwise", "cpu") if not why_not(name, "additive", "cpu")]
+# Triton's interpreter is too slow for them: `test_triton.py`.
+FAST = [
+    name
+    for name in ("blockwise", "cpu", "triton")
+    if not (why_not(name, "additive", DEVICE.type) or (name == "triton" and DEVICE.type == "cpu"))
+]
 
 
 def graph(name: str) -> Graph:
     edge_index, num_src, num_dst = GRAPHS[name]
-    return Graph.from_edge_index(edge_index, (num_src, num_dst))
+    return Graph.from_edge_index(edge_index.to(DEVICE), (num_src, num_dst))
 
 
 def inputs(

@@ -9,79 +9,18 @@ import zlib
 
 import pytest
 import torch
-from torch import Tensor
 
 from gat.graph import Graph
 from gat.ops import cpu
 from tests.graphs import GRAPHS
 from tests.ops.accuracy import assert_as_accurate_as_the_reference
-from tests.ops.inputs import CALLS, OPERATORS, STEPS, graph, inputs
+from tests.ops.inputs import CALLS, STEPS, graph, inputs
+from tests.ops.variants import arguments, subsets, variants
 
 pytestmark = pytest.mark.skipif(not cpu.status().available, reason=str(cpu.status()))
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 SIZES = list(itertools.product((1, 3, 4, 8), (1, 7, 8, 32, 250)))
-
-# Of each call: the arguments that may be left out, and its own options.
-OPTIONAL = {
-    "additive": ("score_dst", "score_edge"),
-    "gatv2": ("edge",),
-    "dot": ("edge_key", "edge_value"),
-    "additive_scores": ("score_dst", "score_edge"),
-    "gatv2_scores": ("edge",),
-    "dot_scores": ("edge_key",),
-    "segment_softmax": (),
-    "segment_entmax": (),
-    "aggregate": ("edge_value",),
-}
-OWN = {
-    "additive": [{"negative_slope": 0.2}, {"negative_slope": 0.0}],
-    "gatv2": [{"activation": "leaky_relu"}, {"activation": "tanh"}, {"negative_slope": 0.01}],
-    "dot": [{}, {"scale": 0.1}],
-    "additive_scores": [{"negative_slope": 0.2}, {"negative_slope": 0.0}],
-    "gatv2_scores": [{"activation": "leaky_relu"}, {"activation": "tanh"}],
-    "dot_scores": [{}, {"scale": 0.1}],
-    "segment_softmax": [{}],
-    "segment_entmax": [{}],
-    "aggregate": [{}],
-}
-DROPOUT = [{}, {"dropout": 0.6, "seed": 11}]
-WEIGHTS = [{}, {"return_weights": True}]
-OTHER_CHANNELS = 5
-
-
-def subsets(names):
-    return [set(some) for n in range(len(names) + 1) for some in itertools.combinations(names, n)]
-
-
-def variants(call):
-    """(arguments left out, options, whether the values have channels of their own)."""
-    whole = call in OPERATORS
-    return list(
-        itertools.product(
-            subsets(OPTIONAL[call]),
-            [
-                own | dropout | weights
-                for own in OWN[call]
-                for dropout in (DROPOUT if whole else [{}])
-                for weights in (WEIGHTS if whole else [{}])
-            ],
-            [False, True] if call in ("gatv2", "dot") else [False],
-        )
-    )
-
-
-def arguments(
-    call: str, on: Graph, size: tuple[int, int], dtype: torch.dtype, variant: tuple
-) -> tuple[dict[str, Tensor], dict]:
-    left_out, options, own_channels = variant
-    t = inputs(call, on, *size, dtype)
-    if own_channels:
-        heads = size[0]
-        t["value"] = torch.randn(on.num_src, heads, OTHER_CHANNELS).to(dtype)
-        if "edge_value" in t:
-            t["edge_value"] = torch.randn(on.num_edges, heads, OTHER_CHANNELS).to(dtype)
-    return {name: x for name, x in t.items() if name not in left_out}, options
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -13,14 +13,23 @@ from torch import Tensor
 from gat.ops.dropout import threshold
 from gat.ops.triton.backward import sum_parts
 from gat.ops.triton.shapes import Drop, Edges, Given, Numbers, Shape
-from gat.ops.triton.tiles import heads_of_tile, tile_for
+from gat.ops.triton.tiles import Tile, heads_of_tile, tile_for
+from gat.ops.triton.tuning import choose
 from gat.ops.walk import Options, Walk, stats_dtype
 
-__all__ = ["Call", "Direction"]
+__all__ = ["PROGRAMS", "Call", "Degrees", "Direction"]
 
 # Programs that each go through many rows, where each leaves a sum of its own: the same number on
 # every GPU, or results would not have the same bits.
 PROGRAMS = 2048
+
+
+class Degrees(NamedTuple):
+    """A class of rows: "hubs", "middle" or "light", its first unit and how many there are."""
+
+    name: str
+    first: int
+    units: int
 
 
 class Direction(NamedTuple):
@@ -38,12 +47,13 @@ class Direction(NamedTuple):
     def rows(self) -> int:
         return self.edges.rowptr.numel() - 1
 
-    def classes(self) -> Iterator[tuple[str, int, int]]:
-        """Name, first unit and number of units of the classes that have any."""
+    def classes(self) -> Iterator["Degrees"]:
+        """Those that have any rows."""
         first = 0
-        for name, count in (("hubs", self.hubs), ("middle", self.middle), ("light", self.light)):
+        for name in ("hubs", "middle", "light"):
+            count = getattr(self, name)
             if count:
-                yield name, first, count
+                yield Degrees(name, first, count)
             first += count
 
 
@@ -82,6 +92,14 @@ class Call:
         )
 
     @property
+    def kind_of_call(self) -> tuple[Any, ...]:
+        """What the tile that is the fastest may depend on, but for sizes of the graph."""
+        given = "".join(field[0] for field, x in self.given._asdict().items() if x is not None)
+        sizes = (self.heads, self.value_channels, self.key_channels)
+        dropped = self.drop.seed is not None
+        return (self.kind, *sizes, str(self.dtype), self.activation, given, self.stats, dropped)
+
+    @property
     def num_edges(self) -> int:
         return self.by_target.edges.col.numel()
 
@@ -104,57 +122,60 @@ class Call:
         """Room for the chunks of hubs, [units, ...], where there are any and it is wanted."""
         return self.empty(direction.hubs, *shape) if direction.hubs and wanted is not None else None
 
-    def launch(
+    def launch(self, kernel: Any, direction: Direction, **named: Any) -> None:
+        """Run a kernel over all units; named: as `launch_class` takes them."""
+        for degrees in direction.classes():
+            self.launch_class(kernel, direction, degrees, **named)
+
+    def launch_class(
         self,
         kernel: Any,
         direction: Direction,
+        degrees: Degrees,
         *,
         width: int,
         tiles: int = 1,
         programs: int | None = None,
         **arguments: Any,
-    ) -> int:
-        """Run a kernel over all units; how many programs of a group of heads that took.
+    ) -> None:
+        """Run a kernel over the units of one class.
 
-        width: channels of the rows it gathers; tiles: how many such rows it holds of an edge.
-        ``programs`` bounds the programs of each class. A keyword "grads" whose ``att`` has a row
-        per program is handed the rows of each class.
+        width: channels of the rows it gathers; tiles: how many such rows it holds of an edge;
+        programs: how many there are for each group of heads, by default one for each unit.
         """
-        launched = 0
-        group = heads_of_tile(
-            self.heads, width, self.dtype.itemsize, direction.others, self.num_edges
-        )
-        for name, first, count in direction.classes():
-            running = min(count, programs or count)
-            grads = arguments.get("grads")
-            if grads is not None and grads.att is not None:
-                arguments["grads"] = grads._replace(att=grads.att[:running])
-                rest = grads._replace(att=grads.att[running:])
-            shape, warps = self.shape(group, width, tiles, name)
-            grid = (running, triton.cdiv(self.heads, group))
+        size, edges = self.dtype.itemsize, self.num_edges
+        group = heads_of_tile(self.heads, width, size, direction.others, edges)
+        row = group * triton.next_power_of_2(max(width, 1))
+        grid = (programs or degrees.units, triton.cdiv(self.heads, group))
+
+        def run(tile: Tile) -> None:
             self._run(
-                kernel, grid, warps, edges=direction.edges, first=first, count=count, S=shape,
-                **arguments,
+                kernel, grid, tile.warps, edges=direction.edges, first=degrees.first,
+                count=degrees.units, S=self.shape(group, tile, degrees.name), **arguments,
             )  # fmt: skip
-            if grads is not None and grads.att is not None:
-                arguments["grads"] = rest
-            launched += running
-        return launched
+
+        reckoned = tile_for(row, size, tiles, degrees.name == "light")
+        kind = (kernel.fn.__name__, *self.kind_of_call, group, degrees.name)
+        run(choose(kind, reckoned, run, edges * row, self.device))
 
     def launch_rows(self, kernel: Any, count: int, *, width: int, **arguments: Any) -> None:
         """Run a kernel whose programs take S.BE rows each, of ``count``."""
-        group = heads_of_tile(self.heads, width, self.dtype.itemsize, count, 0)
-        shape, warps = self.shape(group, width, 2, "middle")
-        grid = (triton.cdiv(count, shape.BE.value), triton.cdiv(self.heads, group))
-        self._run(kernel, grid, warps, count=count, S=shape, **arguments)
+        size = self.dtype.itemsize
+        group = heads_of_tile(self.heads, width, size, count, 0)
+        tile = tile_for(group * triton.next_power_of_2(max(width, 1)), size, 2, False)
+        grid = (triton.cdiv(count, tile.edges), triton.cdiv(self.heads, group))
+        shape = self.shape(group, tile, "middle")
+        self._run(kernel, grid, tile.warps, count=count, S=shape, **arguments)
 
     def launch_hubs(self, kernel: Any, direction: Direction, **arguments: Any) -> None:
         """Run a kernel that puts the chunks of hubs together."""
         if direction.hubs:
-            group = heads_of_tile(self.heads, self.value_channels, self.dtype.itemsize, 0, 0)
-            shape, warps = self.shape(group, self.value_channels, 1, "middle")
+            size, width = self.dtype.itemsize, max(self.value_channels, 1)
+            group = heads_of_tile(self.heads, width, size, 0, 0)
+            tile = tile_for(group * triton.next_power_of_2(width), size, 1, False)
             grid = (direction.hubs, triton.cdiv(self.heads, group))
-            self._run(kernel, grid, warps, edges=direction.edges, S=shape, **arguments)
+            shape = self.shape(group, tile, "middle")
+            self._run(kernel, grid, tile.warps, edges=direction.edges, S=shape, **arguments)
 
     def add_parts(self, direction: Direction, parts: Tensor | None, out: Tensor | None) -> None:
         """Put the chunks' sums [units, ...] into the hubs' rows of ``out`` [rows, ...]."""
@@ -168,11 +189,8 @@ class Call:
             BLOCK=block,
         )  # fmt: skip
 
-    def shape(self, group: int, width: int, tiles: int, degrees: str) -> tuple[Shape, int]:
-        """What a kernel is compiled for, and its warps."""
-        row = group * triton.next_power_of_2(max(width, 1))
-        tile = tile_for(row, self.dtype.itemsize, tiles, degrees == "light")
-        acc = tl.float64 if self.acc is torch.float64 else tl.float32
+    def shape(self, group: int, tile: Tile, degrees: str) -> Shape:
+        """What a kernel is compiled for."""
         chosen = Shape(
             KIND=self.kind,
             ACTIVATION=self.activation,
@@ -183,7 +201,7 @@ class Call:
             BH=group,
             BC=triton.next_power_of_2(max(self.value_channels, 1)),
             BK=triton.next_power_of_2(max(self.key_channels, 1)),
-            ACC=acc,
+            ACC=tl.float64 if self.acc is torch.float64 else tl.float32,
             LARGEST=torch.finfo(self.acc).max,
             STORED=torch.finfo(self.dtype).max,
             SHARED=self.shared,
@@ -191,7 +209,7 @@ class Call:
             STATS=self.stats,
             RATED=self.stats > 2,
         )
-        return Shape(*map(tl.constexpr, chosen)), tile.warps
+        return Shape(*map(tl.constexpr, chosen))
 
     def _run(self, kernel: Any, grid: tuple[int, int], warps: int, **arguments: Any) -> None:
         if 0 in grid:

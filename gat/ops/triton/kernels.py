@@ -484,23 +484,25 @@ def _any(grads: Gradients) -> bool:
 
 
 def _pull_by_target(call: Call, told: Pulled, grads: Gradients, grad_att: Tensor | None) -> None:
-    walk, programs = call.by_target, None
     if grad_att is None and not _any(grads):
         return
-    if grad_att is not None:
-        programs = PROGRAMS
-        rows = sum(min(count, programs) for _, _, count in walk.classes())
-        grads = grads._replace(att=call.empty(rows, *grad_att.shape))
+    walk, sums = call.by_target, []
     parts = call.part(walk, grads.query, call.heads, call.key_channels)
-    call.launch(
-        backward.pull_by_target, walk, width=_width(call), tiles=_gathers(call) + 1,
-        programs=programs, given=call.given, incoming=told, drop=call.drop, numbers=call.numbers,
-        grads=grads, parts=parts,
-    )  # fmt: skip
+    for degrees in walk.classes():
+        programs = degrees.units
+        if grad_att is not None:
+            # Each program leaves one sum of all its rows.
+            programs = min(programs, PROGRAMS)
+            sums.append(call.empty(programs, *grad_att.shape))
+            grads = grads._replace(att=sums[-1])
+        call.launch_class(
+            backward.pull_by_target, walk, degrees, width=_width(call), tiles=_gathers(call) + 1,
+            programs=programs, given=call.given, incoming=told, drop=call.drop,
+            numbers=call.numbers, grads=grads, parts=parts,
+        )  # fmt: skip
     call.add_parts(walk, parts, grads.query)
     if grad_att is not None:
-        assert grads.att is not None
-        grad_att.copy_(grads.att.sum(0))
+        grad_att.copy_(sum((each.sum(0) for each in sums), torch.zeros_like(grad_att)))
 
 
 def _pull_by_source(call: Call, told: Pulled, grads: Gradients, key_shape: Sequence[int]) -> None:
