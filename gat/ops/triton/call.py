@@ -1,19 +1,19 @@
 """A call of an operator: its tensors in groups, its shapes, and the launches over units of work."""
 
 import contextlib
+import functools
 import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
 from gat.ops.dropout import threshold
 from gat.ops.triton.backward import sum_parts
 from gat.ops.triton.shapes import Drop, Edges, Given, Numbers, Shape
-from gat.ops.triton.tiles import Tile, heads_of_tile, tile_for
+from gat.ops.triton.tiles import Tile, ceil_div, heads_of_tile, power_of_two, tile_for
 from gat.ops.triton.tuning import choose
 from gat.ops.walk import Options, Walk, stats_dtype
 
@@ -145,8 +145,8 @@ class Call:
         """
         size, edges = self.dtype.itemsize, self.num_edges
         group = heads_of_tile(self.heads, width, size, direction.others, edges)
-        row = group * triton.next_power_of_2(max(width, 1))
-        grid = (programs or degrees.units, triton.cdiv(self.heads, group))
+        row = group * power_of_two(width)
+        grid = (programs or degrees.units, ceil_div(self.heads, group))
 
         def run(tile: Tile) -> None:
             self._run(
@@ -162,8 +162,8 @@ class Call:
         """Run a kernel whose programs take S.BE rows each, of ``count``."""
         size = self.dtype.itemsize
         group = heads_of_tile(self.heads, width, size, count, 0)
-        tile = tile_for(group * triton.next_power_of_2(max(width, 1)), size, 2, False)
-        grid = (triton.cdiv(count, tile.edges), triton.cdiv(self.heads, group))
+        tile = tile_for(group * power_of_two(width), size, 2, False)
+        grid = (ceil_div(count, tile.edges), ceil_div(self.heads, group))
         shape = self.shape(group, tile, "middle")
         self._run(kernel, grid, tile.warps, count=count, S=shape, **arguments)
 
@@ -172,8 +172,8 @@ class Call:
         if direction.hubs:
             size, width = self.dtype.itemsize, max(self.value_channels, 1)
             group = heads_of_tile(self.heads, width, size, 0, 0)
-            tile = tile_for(group * triton.next_power_of_2(width), size, 1, False)
-            grid = (direction.hubs, triton.cdiv(self.heads, group))
+            tile = tile_for(group * power_of_two(width), size, 1, False)
+            grid = (direction.hubs, ceil_div(self.heads, group))
             shape = self.shape(group, tile, "middle")
             self._run(kernel, grid, tile.warps, edges=direction.edges, S=shape, **arguments)
 
@@ -182,16 +182,16 @@ class Call:
         if parts is None or out is None:
             return
         width = parts[0].numel()
-        block = min(triton.next_power_of_2(max(width, 1)), 1024)
+        block = min(power_of_two(width), 1024)
         self._run(
-            sum_parts, (direction.hubs, triton.cdiv(width, block)), max(block // 256, 1),
+            sum_parts, (direction.hubs, ceil_div(width, block)), max(block // 256, 1),
             edges=direction.edges, numbers=self.numbers, parts=parts, out=out, WIDTH=width,
             BLOCK=block,
         )  # fmt: skip
 
     def shape(self, group: int, tile: Tile, degrees: str) -> Shape:
         """What a kernel is compiled for."""
-        chosen = Shape(
+        return _shape(
             KIND=self.kind,
             ACTIVATION=self.activation,
             H=self.heads,
@@ -199,8 +199,8 @@ class Call:
             K=self.key_channels,
             BE=tile.edges,
             BH=group,
-            BC=triton.next_power_of_2(max(self.value_channels, 1)),
-            BK=triton.next_power_of_2(max(self.key_channels, 1)),
+            BC=power_of_two(self.value_channels),
+            BK=power_of_two(self.key_channels),
             ACC=tl.float64 if self.acc is torch.float64 else tl.float32,
             LARGEST=torch.finfo(self.acc).max,
             STORED=torch.finfo(self.dtype).max,
@@ -209,13 +209,19 @@ class Call:
             STATS=self.stats,
             RATED=self.stats > 2,
         )
-        return Shape(*map(tl.constexpr, chosen))
 
     def _run(self, kernel: Any, grid: tuple[int, int], warps: int, **arguments: Any) -> None:
         if 0 in grid:
             return
         with _current(self.device):
             kernel[grid](**arguments, num_warps=warps)
+
+
+# The same objects each time: Triton looks its compiled kernels up by them, and equal ones that are
+# not the same it compares one by one.
+@functools.cache
+def _shape(**known: Any) -> Shape:
+    return Shape(**{name: tl.constexpr(value) for name, value in known.items()})
 
 
 def _plain(counts: Tensor | None) -> list[int]:

@@ -7,9 +7,7 @@ so that sums over edges need no exchange between them.
 
 from typing import NamedTuple
 
-import triton
-
-__all__ = ["Tile", "heads_of_tile", "tile_for"]
+__all__ = ["Tile", "ceil_div", "heads_of_tile", "power_of_two", "tile_for"]
 
 # Rows that are gathered again and again should stay in the cache of the GPU: an H200 has 60 MB.
 CACHE = 40_000_000
@@ -28,6 +26,16 @@ LONGEST_ROW = 1024
 PER_THREAD = 64
 
 
+def power_of_two(number: int) -> int:
+    """The least that is not below; of Triton's own function a call takes longer than all else here
+    together."""
+    return 1 << max(number - 1, 0).bit_length()
+
+
+def ceil_div(number: int, by: int) -> int:
+    return -(-number // by)
+
+
 class Tile(NamedTuple):
     edges: int
     warps: int
@@ -37,8 +45,8 @@ def heads_of_tile(heads: int, channels: int, itemsize: int, rows: int, edges: in
     """Heads at a time, a power of two: all of them, unless that fills lanes with nothing, or rows
     would be too long, or too large together for the cache. Groups of heads are the slow axis of a
     launch."""
-    width = triton.next_power_of_2(max(channels, 1))
-    group = min(triton.next_power_of_2(max(heads, 1)), max(1, LONGEST_ROW // width))
+    width = power_of_two(channels)
+    group = min(power_of_two(heads), max(1, LONGEST_ROW // width))
     size = channels * itemsize
     often = edges >= OFTEN * rows
     while group > 1 and group // 2 * size >= LINE:
@@ -52,5 +60,5 @@ def tile_for(row: int, itemsize: int, tiles: int, light: bool) -> Tile:
     """A tile for rows of ``row`` elements, a power of two, of which a kernel holds ``tiles`` at
     once; ``light``: for rows of the graph of few edges."""
     warps = min(max(row * itemsize // WARP, 1), 8)
-    room = 32 * warps * PER_THREAD // (2 if itemsize == 8 else 1) // triton.next_power_of_2(tiles)
+    room = 32 * warps * PER_THREAD // (2 if itemsize == 8 else 1) // power_of_two(tiles)
     return Tile(min(max(room // row, 1), 16 if light else 64), warps)
