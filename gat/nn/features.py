@@ -149,6 +149,7 @@ def _check(x: Tensor, weight: Tensor) -> None:
 
 def _autocast(tensor: Tensor) -> Tensor:
     """The tensor as torch's autocast hands it to a linear layer."""
-    if tensor.dtype is torch.float64 or not torch.is_autocast_enabled("cpu"):
+    device = tensor.device.type
+    if tensor.dtype is torch.float64 or not torch.is_autocast_enabled(device):
         return tensor
-    return tensor.to(torch.get_autocast_dtype("cpu"))
+    return tensor.to(torch.get_autocast_dtype(device))

@@ -1,9 +1,9 @@
 """Which implementation runs: chosen per call, by `use_backend`, or by ``auto``.
 
 A backend asked for by name runs or says why it cannot; only ``auto`` chooses: on the CPU the
-compiled library if it serves, else blocks of edges in torch; and torch's dense kernel for calls of
-which it is the faster road (`gat.ops.attention` asks `gat.ops.dense`). An implementation is a
-module with one function per operator and per step.
+compiled library, on a GPU Triton's kernels, if they serve, else blocks of edges in torch; and
+torch's dense kernel for calls of which it is the faster road (`gat.ops.attention` asks
+`gat.ops.dense`). An implementation is a module or an object with one function per operator and step.
 """
 
 import importlib
@@ -81,7 +81,9 @@ def is_automatic(backend: str | None) -> bool:
 
 def is_compiled(operator: str, device: torch.device) -> bool:
     """Whether compiled kernels run ``operator`` on ``device``, as backends are chosen now."""
-    return device.type == "cpu" and _settle(operator, _chosen, "cpu") == MODULES["cpu"]
+    if device.type not in ("cpu", "cuda"):
+        return False
+    return _settle(operator, _chosen, device.type) in (MODULES["cpu"], MODULES["triton"])
 
 
 def check_name(name: str) -> None:
