@@ -3,7 +3,7 @@
 A backend asked for by name runs or says why it cannot; only ``auto`` chooses: on the CPU the
 compiled library, on a GPU Triton's kernels, if they serve, else blocks of edges in torch; and
 torch's dense kernel for calls of which it is the faster road (`gat.ops.attention` asks
-`gat.ops.dense`). An implementation is a module or an object with one function per operator and step.
+`gat.ops.dense`). An implementation is a module or object with a function per operator and step.
 """
 
 import importlib

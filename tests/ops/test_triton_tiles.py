@@ -60,14 +60,18 @@ def test_file_that_holds_no_tiles_is_refused(file, text):
 
 def test_heads_in_a_tile():
     assert heads_of_tile(8, 32, 4, rows=1000, edges=5000) == 8
-    # Whole heads rather than lanes that hold nothing.
+    # Whole heads rather than lanes that hold nothing, if a warp has enough to read.
     assert heads_of_tile(3, 250, 4, rows=1000, edges=5000) == 1
     assert heads_of_tile(3, 8, 4, rows=1000, edges=5000) == 4
-    # Rows that are gathered often and do not fit in the cache together, a part at a time.
-    assert heads_of_tile(4, 64, 2, rows=232_965, edges=114_600_000) == 1
-    assert heads_of_tile(4, 64, 2, rows=232_965, edges=1_000_000) == 4
-    # Never less than a line of the cache.
-    assert heads_of_tile(8, 8, 4, rows=10**7, edges=10**9) == 4
+    assert heads_of_tile(6, 64, 4, rows=1000, edges=5000) == 2
+    # Rows that are gathered often, a part at a time where that part fits in the cache.
+    assert heads_of_tile(8, 128, 4, rows=70_000, edges=10**7) == 1
+    assert heads_of_tile(8, 64, 4, rows=70_000, edges=10**7) == 2
+    assert heads_of_tile(8, 64, 4, rows=70_000, edges=70_000) == 8
+    assert heads_of_tile(8, 64, 4, rows=10**6, edges=10**8) == 8
+    # Rows that would be too long.
+    assert heads_of_tile(64, 64, 4, rows=10, edges=10) == 16
+    assert heads_of_tile(2, 5000, 4, rows=10, edges=10) == 1
 
 
 @pytest.mark.parametrize("itemsize", [2, 4, 8])

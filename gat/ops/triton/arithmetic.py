@@ -104,8 +104,10 @@ def kept(seed, drop, numbers, edge, h, S):
     """
     if drop.seed is None:
         return tl.full([S.BE, S.BH], 1.0, S.ACC)
-    counter = edge.to(tl.uint64)[:, None] * S.H + h.to(tl.uint64)[None, :]
-    z = seed + (counter + 1) * 0x9E3779B97F4A7C15
+    # Multiplied before edges meet heads: of each there are few.
+    of_edge = edge.to(tl.uint64) * S.H * 0x9E3779B97F4A7C15
+    of_head = seed + (h.to(tl.uint64) + 1) * 0x9E3779B97F4A7C15
+    z = of_edge[:, None] + of_head[None, :]
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     z = z ^ (z >> 31)

@@ -12,10 +12,8 @@ __all__ = ["Tile", "ceil_div", "heads_of_tile", "power_of_two", "tile_for"]
 # Rows that are gathered again and again should stay in the cache of the GPU: an H200 has 60 MB.
 CACHE = 40_000_000
 
-# The least part of a row that is worth a program of its own, in bytes: a line of the cache.
-LINE = 128
-
-# What the threads of a warp read at once, in bytes.
+# What the threads of a warp read at once, in bytes. Shorter rows leave a warp several edges at a
+# time, which takes it more instructions a byte than memory leaves time for.
 WARP = 32 * 16
 
 # How often a row is gathered on average from which on it should stay in the cache.
@@ -42,18 +40,20 @@ class Tile(NamedTuple):
 
 
 def heads_of_tile(heads: int, channels: int, itemsize: int, rows: int, edges: int) -> int:
-    """Heads at a time, a power of two: all of them, unless that fills lanes with nothing, or rows
-    would be too long, or too large together for the cache. Groups of heads are the slow axis of a
-    launch."""
-    width = power_of_two(channels)
-    group = min(power_of_two(heads), max(1, LONGEST_ROW // width))
-    size = channels * itemsize
-    often = edges >= OFTEN * rows
-    while group > 1 and group // 2 * size >= LINE:
-        if heads % group == 0 and not (often and rows * group * size > CACHE):
-            break
-        group //= 2
-    return group
+    """Heads at a time, a power of two; groups of heads are the slow axis of a launch.
+
+    All of them, unless that leaves lanes without a head, makes rows too long, or fewer keep rows
+    that are gathered often in the cache.
+    """
+    size = max(channels * itemsize, 1)
+    most = min(power_of_two(heads), max(1, LONGEST_ROW // power_of_two(channels)))
+    powers = [1 << power for power in range(most.bit_length())]
+    groups = [group for group in powers if group * size >= WARP] or [most]
+    best = min(groups, key=lambda group: (ceil_div(heads, group) * group, -group))
+    if edges >= OFTEN * rows and rows * best * size > CACHE:
+        fitting = [group for group in groups if rows * group * size <= CACHE]
+        return max(fitting, default=best)
+    return best
 
 
 def tile_for(row: int, itemsize: int, tiles: int, light: bool) -> Tile:
