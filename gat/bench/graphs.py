@@ -4,6 +4,7 @@ Every graph has each node's self-loop once and is the same wherever it is built.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +23,22 @@ SEED = 0
 DEGREE = 25
 # Peak memory of sorting a graph in both directions, measured.
 BYTES_PER_EDGE = 150
+# What drawing alone takes: source and target, and the pages they are copied through.
+BYTES_PER_EDGE_DRAWN = 24
+# Edges that are drawn at a time, so that drawing takes hardly more than the edges themselves.
+DRAWN = 1 << 22
 
 
 @dataclass(frozen=True)
 class Size:
     """Nodes, edges without loops, and how steep the in-degrees are: node k of some order draws
-    edges in proportion to (1 + k) ** -steepness; sources are uniform."""
+    edges in proportion to (1 + k) ** -steepness; sources are uniform. hub: how many of the edges
+    enter node 0 instead of the node that they drew."""
 
     nodes: int
     edges: int
     steepness: float
+    hub: int = 0
 
 
 # Sizes of Hu et al. 2020, "Open Graph Benchmark", both directions of every edge; the steepness
@@ -39,6 +46,13 @@ class Size:
 SIZES = {
     "arxiv-size": Size(169_343, 2_332_486, 0.658),
     "products-size": Size(2_449_029, 123_718_280, 0.435),
+    # Hamilton et al. 2017, "Inductive Representation Learning on Large Graphs", as PyG has it;
+    # the largest in-degree is some 22,000.
+    "reddit-size": Size(232_965, 114_615_892, 0.34),
+    # A million edges over nodes of ten each, a million more into one of them; the same edges spread
+    # evenly.
+    "one-hub": Size(100_000, 2_000_000, 0.0, hub=1_000_000),
+    "no-hub": Size(100_000, 2_000_000, 0.0),
 }
 KNOWN = f"{', '.join(SIZES)}, uniform-NM (N million edges, {DEGREE} a node) or a data set's name"
 
@@ -61,8 +75,10 @@ def is_synthetic(name: str) -> bool:
     return _size(name) is not None
 
 
-def build(name: str, fraction: float = 1.0) -> Graph:
+def build(name: str, fraction: float = 1.0, device: str = "cpu") -> Graph:
     """The graph called ``name`` with that fraction of its edges, and all self-loops.
+
+    The same edges on any device; they are sorted there, which a GPU does in no time.
 
     Raises InputError for what `check_name` refuses, or a graph too large for the memory at hand.
     """
@@ -71,9 +87,9 @@ def build(name: str, fraction: float = 1.0) -> Graph:
     if size is None:
         edge_index, nodes = _real(name, fraction)
     else:
-        _check_fits(name, fraction, size)
+        _check_fits(name, fraction, size, device)
         edge_index, nodes = _synthetic(size, fraction), size.nodes
-    return Graph.from_edge_index(edge_index, nodes).with_self_loops()
+    return Graph.from_edge_index(edge_index.to(device), nodes).with_self_loops()
 
 
 def facts(graph: Graph) -> dict[str, int]:
@@ -85,13 +101,15 @@ def facts(graph: Graph) -> dict[str, int]:
     }
 
 
-def to_check(name: str, fraction: float, most: int) -> tuple[Graph, dict[str, Any]]:
+def to_check(
+    name: str, fraction: float, most: int, device: str = "cpu"
+) -> tuple[Graph, dict[str, Any]]:
     """The graph, with fewer of its edges if it has more than ``most``; the facts of the whole one,
     and "on" how much of it this is."""
-    graph = build(name, fraction)
+    graph = build(name, fraction, device)
     told = facts(graph)
     if graph.num_edges > most:
-        graph = build(name, fraction * most / graph.num_edges)
+        graph = build(name, fraction * most / graph.num_edges, device)
     return graph, {"facts": told, "on": f"{graph.num_edges:,} of {told['edges']:,} edges"}
 
 
@@ -108,13 +126,15 @@ def _size(name: str) -> Size | None:
     return SIZES.get(name)
 
 
-def _check_fits(name: str, fraction: float, size: Size) -> None:
+def _check_fits(name: str, fraction: float, size: Size, device: str = "cpu") -> None:
     edges = int(size.edges * fraction) + size.nodes
-    needed, free = edges * BYTES_PER_EDGE, available()
+    # Where another device sorts, its own memory is what that takes.
+    each, what = (BYTES_PER_EDGE, "sort") if device == "cpu" else (BYTES_PER_EDGE_DRAWN, "draw")
+    needed, free = edges * each, available()
     if free is not None and needed > free:
         share = 0.9 * fraction * free / needed
         raise InputError(
-            f"{name} has {edges / 1e6:.1f} million edges, which take {gib(needed)} to sort; "
+            f"{name} has {edges / 1e6:.1f} million edges, which take {gib(needed)} to {what}; "
             f"{gib(free)} are free. Measure fewer of them: --fraction {share:.2g}"
         )
 
@@ -124,9 +144,20 @@ def _synthetic(size: Size, fraction: float) -> Tensor:
     count = int(size.edges * fraction)
     weight = draw.permutation((1.0 + np.arange(size.nodes)) ** -size.steepness)
     ends = np.cumsum(weight / weight.sum())
-    target = np.minimum(np.searchsorted(ends, draw.random(count)), size.nodes - 1)
-    source = draw.integers(0, size.nodes, count)
-    return torch.from_numpy(np.stack([source, target]))
+    edges = np.empty((2, count), dtype=np.int64)
+    source, target = edges
+    for part in _parts(target):
+        part[:] = np.minimum(np.searchsorted(ends, draw.random(len(part))), size.nodes - 1)
+    target[: int(size.hub * fraction)] = 0
+    for part in _parts(source):
+        part[:] = draw.integers(0, size.nodes, len(part))
+    return torch.from_numpy(edges)
+
+
+def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of ``values``, one after the other; a generator fills them as it would the whole."""
+    for first in range(0, len(values), DRAWN):
+        yield values[first : first + DRAWN]
 
 
 def _real(name: str, fraction: float) -> tuple[Tensor, int]:

@@ -61,3 +61,42 @@ def test_a_graph_that_does_not_fit_says_which_fraction_would(monkeypatch):
     share = float(str(e.value).split("--fraction ")[1])
     assert 0 < share < 0.1
     graphs._check_fits("products-size", share / 2, graphs.SIZES["products-size"])
+
+
+def test_reddit_size_is_of_reddits_size():
+    size = graphs.SIZES["reddit-size"]
+    facts = graphs.facts(graphs.build("reddit-size", 0.01))
+    assert facts["nodes"] == size.nodes == 232_965
+    assert 0 <= 1_146_158 + size.nodes - facts["edges"] < 50
+    assert 0.01 * 21_000 < facts["largest in-degree"] < 0.01 * 25_000
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.01])
+def test_one_hub_has_half_of_the_edges_and_no_hub_as_many_spread_evenly(fraction):
+    hub, even = (graphs.build(name, fraction) for name in ("one-hub", "no-hub"))
+    assert hub.num_dst == even.num_dst == 100_000
+    # Random loops are replaced by the node's own.
+    assert abs(hub.num_edges - even.num_edges) < 50
+    degrees = hub.in_degree - 1
+    assert int(degrees.argmax()) == 0
+    assert abs(int(degrees[0]) - 1_000_000 * fraction) < 50
+    assert abs(float(degrees[1:].double().mean()) - 10 * fraction) < 0.1 * fraction
+    assert int(even.in_degree.max()) < 40
+
+
+def test_edges_drawn_in_parts_are_those_drawn_at_once(monkeypatch):
+    size = graphs.Size(50, 401, 0.658)
+    whole = graphs._synthetic(size, 1.0)
+    monkeypatch.setattr(graphs, "DRAWN", 7)
+    assert torch.equal(graphs._synthetic(size, 1.0), whole)
+
+
+def test_what_another_device_sorts_need_only_be_drawn_here(monkeypatch):
+    size = graphs.SIZES["reddit-size"]
+    monkeypatch.setattr(graphs, "available", lambda: 8 << 30)
+    graphs._check_fits("reddit-size", 1.0, size, "cuda")
+    with pytest.raises(InputError, match=r"114.8 million edges, which take 16.04 GiB to sort"):
+        graphs._check_fits("reddit-size", 1.0, size)
+    monkeypatch.setattr(graphs, "available", lambda: 2 << 30)
+    with pytest.raises(InputError, match=r"which take 2.57 GiB to draw; .* --fraction 0.7"):
+        graphs._check_fits("reddit-size", 1.0, size, "cuda")
