@@ -2,7 +2,7 @@
 
 The reference runs over blocks of targets, whose sums it adds up, so that it fits at full size. An
 error is the largest difference over the largest value; what is tolerated is a multiple of the error
-of the reference itself in float32.
+of the reference itself in the dtype that is measured, of inputs that are of that dtype.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +18,7 @@ from gat.bench.process import is_shortage
 from gat.bench.shape import Inputs
 from gat.errors import WrongResultError
 from gat.graph import Graph
+from gat.ops.precision import wide
 
 __all__ = [
     "NUDGES",
@@ -35,9 +36,9 @@ __all__ = [
 
 # Entries [edges of a block, H, C] that the reference holds at a time.
 BLOCK = 1 << 25
-# Another order of summing may err that much more than the reference in float32 does ...
+# Another order of summing may err that much more than the reference in the same dtype does ...
 SLACK = 10.0
-# ... and never less than some roundings of float32.
+# ... and never less than some roundings of float32, or than one of a narrower dtype.
 LEAST = 1e-6
 # Behind a projection, rounding puts some of the millions of scores on the other side of the kink of
 # LeakyReLU or ReLU, which moves a gradient far more than rounding does elsewhere, and hardly in any
@@ -65,16 +66,19 @@ class ErrorBound(NamedTuple):
 
 
 def bounds(
-    truth: Callable[[torch.dtype], Results], alike: Iterable[Results] = ()
+    truth: Callable[[torch.dtype], Results],
+    alike: Iterable[Results] = (),
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, ErrorBound]:
-    """What each tensor should be, and how far off it may be, of a reference for any dtype.
+    """What each tensor should be, and how far off it may be in ``dtype``, of a reference for any.
 
-    alike: further float32 results of the reference, as good as its first ones.
+    alike: further results of the reference in ``dtype``, as good as its first ones.
     """
     exact = truth(torch.float64)
     largest = {name: float(t.abs().max()) if t.numel() else 0.0 for name, t in exact.items()}
-    found = {name: ErrorBound(exact[name], largest[name], LEAST) for name in exact}
-    for rough in chain([truth(torch.float32)], alike):
+    least = max(LEAST, torch.finfo(dtype).eps)
+    found = {name: ErrorBound(exact[name], largest[name], least) for name in exact}
+    for rough in chain([truth(dtype)], alike):
         for name, bound in found.items():
             tolerance = max(bound.tolerance, SLACK * bound.error(rough.pop(name)))
             found[name] = bound._replace(tolerance=tolerance)
@@ -143,9 +147,13 @@ def refuse_wrong(
 
 
 def truth(inputs: Inputs, operator: str, dtype: torch.dtype) -> Results:
-    """The reference's "out" and "grad NAME" in ``dtype``, block by block of targets."""
+    """The reference's "out" and "grad NAME" in ``dtype``, block by block of targets.
+
+    What the blocks sum up to is kept in float32 or wider: narrower sums would err more than one
+    call of the reference does.
+    """
     tensors = {k: v.detach().to(dtype).requires_grad_() for k, v in inputs.tensors.items()}
-    found = {f"grad {name}": torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    found = {f"grad {name}": torch.zeros_like(wide(tensor)) for name, tensor in tensors.items()}
     grad_out = inputs.grad_out.to(dtype)
     out = torch.zeros_like(grad_out)
     for first, last, part in _blocks(inputs.graph, max(1, grad_out[0:1].numel())):
@@ -158,7 +166,7 @@ def truth(inputs: Inputs, operator: str, dtype: torch.dtype) -> Results:
         for name, gradient in zip(tensors, gradients, strict=True):
             if gradient is not None:
                 found[f"grad {name}"] += gradient
-    return {"out": out, **found}
+    return {"out": out, **{name: sums.to(dtype) for name, sums in found.items()}}
 
 
 def _blocks(graph: Graph, width: int) -> Iterator[tuple[int, int, Graph]]:
