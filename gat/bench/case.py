@@ -12,7 +12,7 @@ from gat.bench import process
 from gat.bench.check import refuse_wrong
 from gat.bench.record import Bandwidth, Case, Checked, Figure, Held, Record, provenance
 from gat.checks import check_sizes
-from gat.errors import DoesNotFitError
+from gat.errors import DoesNotFitError, InputError
 from gat.ops.cpu import notice_if_missing
 
 __all__ = ["Plan", "Say"]
@@ -22,18 +22,25 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How to measure: the peers, samples, threads and malloc modes; ``say`` hears what is done."""
+    """How to measure: the peers, samples, threads, malloc modes and device; ``say`` hears what is
+    done."""
 
     peers: tuple[str, ...]
     repeats: int = 7
     threads: int | None = None
     malloc: Sequence[str] = tuple(process.MALLOC)
     say: Say = field(default=lambda text: None, repr=False)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         check_sizes(repeats=self.repeats, threads=self.threads)
         for mode in self.malloc:
             process.check_malloc(mode)
+        if self.device != "cpu" and tuple(self.malloc) != ("default",):
+            raise InputError(
+                f"malloc is {','.join(self.malloc)} on {self.device}; expected default alone: the "
+                "C library's memory is not a GPU's, so there is one mode"
+            )
         if self.threads is None:
             import torch
 
@@ -44,7 +51,7 @@ class Plan:
         assert self.threads is not None
         options = {**what, "peers": list(self.peers), "malloc": list(self.malloc)}
         options |= {"repeats": self.repeats, "threads": self.threads}
-        facts = provenance(self.threads)
+        facts = provenance(self.threads, self.device)
         return Record(kind=kind, title=title, options=options, cases=cases, **facts)
 
     def case(
@@ -107,4 +114,6 @@ class Plan:
 
     def _run(self, function: str, arguments: dict[str, Any], malloc: str = "default") -> Any:
         assert self.threads is not None
-        return process.run(function, arguments, threads=self.threads, malloc=malloc)
+        # A driver maps more than it takes, and what is short there is the GPU's own memory.
+        held = self.device == "cpu"
+        return process.run(function, arguments, threads=self.threads, malloc=malloc, held=held)

@@ -30,7 +30,7 @@ def _prepare(job: dict[str, Any]) -> Callable[..., Any]:
     warnings.filterwarnings("ignore", "compiled CPU library", RuntimeWarning)
     # torch's own, at the first sparse tensor; nobody here can act on it.
     warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
-    free = available()
+    free = available() if job["held"] else None
     if free is not None:
         hold_to(int(free * SHARE))
     module, _, name = job["function"].partition(".")

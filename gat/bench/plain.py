@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gat.bench.shape import Shape
 from gat.graph import Graph
 
-__all__ = ["OPERATORS"]
+__all__ = ["OPERATORS", "why_not"]
 
 Tensors = dict[str, Tensor]
 
@@ -117,3 +118,10 @@ OPERATORS: dict[str, Callable[[Graph, Tensors], Tensor]] = {
     "gatv2": _gatv2,
     "dot": _dot,
 }
+
+
+def why_not(shape: Shape) -> str:
+    """Why plain torch is left out at ``shape``; "" if it is not."""
+    if shape.dtype == "float32":
+        return ""
+    return f"is left out: torch's sampled_addmm does not compute in {shape.dtype}"

@@ -53,7 +53,7 @@ def _bars(record: Record, axes: Any) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("milliseconds")
     if case.floor and case.bandwidth:
-        floor = 1e3 * case.floor["together"] / case.bandwidth[-1].gathered
+        floor = 1e3 * case.floor["together"] / case.bandwidth[-1].of_floor
         axes.axvline(floor, color="black", linestyle="--", label="the bytes' floor")
 
 

@@ -27,18 +27,24 @@ MALLOC: dict[str, dict[str, str]] = {
 
 
 def run(
-    function: str, arguments: dict[str, Any], *, threads: int, malloc: str | None = "default"
+    function: str,
+    arguments: dict[str, Any],
+    *,
+    threads: int,
+    malloc: str | None = "default",
+    held: bool = True,
 ) -> Any:
     """What ``function`` ("layer.times", of this room) returns for ``arguments``.
 
-    malloc: a name of `MALLOC`, or None for what this process itself was started with. Errors are
-    raised here as they were there; DoesNotFitError if it ran out of memory.
+    malloc: a name of `MALLOC`, or None for what this process itself was started with. held: the
+    process holds itself to the memory that is free. Errors are raised here as they were there;
+    DoesNotFitError if it ran out of memory.
     """
     if malloc is not None:
         check_malloc(malloc)
     with tempfile.TemporaryDirectory(prefix="gat-bench-") as folder:
         answer = Path(folder) / "answer.json"
-        job = {"function": function, "arguments": arguments, "threads": threads}
+        job = {"function": function, "arguments": arguments, "threads": threads, "held": held}
         # -P: whatever lies in the folder this was called from is not to be imported.
         command = [sys.executable, "-P", "-m", "gat.bench.child", str(answer)]
         done = subprocess.run(
@@ -62,9 +68,10 @@ def check_malloc(mode: str) -> None:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; torch's own is a plain RuntimeError."""
+    """Whether an error says that memory ran out, the GPU's too; torch's own are RuntimeErrors."""
+    said = str(error)
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+        isinstance(error, RuntimeError) and ("allocate memory" in said or "out of memory" in said)
     )
 
 

@@ -6,10 +6,11 @@ Times are seconds, sizes bytes, bandwidths bytes per second; every sample is kep
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gat.bench import gpu
 from gat.bench.timing import median
 from gat.errors import CorruptDataError, InputError
 from gat.ops import cpu
@@ -22,6 +23,7 @@ __all__ = [
     "Case",
     "Checked",
     "Figure",
+    "Gpu",
     "Held",
     "Record",
     "new_record_path",
@@ -58,11 +60,17 @@ class Held(_Part):
 
 
 class Bandwidth(_Part):
-    """Of this machine under one malloc mode, rows of the case's width in the case's order."""
+    """Of this machine under one malloc mode, rows of the case's width in the case's order; by
+    ``floor_at`` the floor is told."""
 
     malloc: str
     copied: float
     gathered: float
+    floor_at: Literal["copied", "gathered"] = "gathered"
+
+    @property
+    def of_floor(self) -> float:
+        return self.copied if self.floor_at == "copied" else self.gathered
 
 
 class Checked(_Part):
@@ -103,10 +111,10 @@ class Case(_Part):
         return next((held for held in self.memory if held.peer == peer), None)
 
     def over_floor(self, figure: Figure, part: str = "together") -> float | None:
-        """How many times longer than its bytes take at the measured gather bandwidth."""
+        """How many times longer than its bytes take at the measured bandwidth."""
         for bandwidth in self.bandwidth:
             if bandwidth.malloc == figure.malloc and part in self.floor:
-                return figure.seconds(part) / (self.floor[part] / bandwidth.gathered)
+                return figure.seconds(part) / (self.floor[part] / bandwidth.of_floor)
         return None
 
     def times_faster(self, peer: str, than: str, malloc: str) -> float | None:
@@ -114,8 +122,18 @@ class Case(_Part):
         return None if ours is None or theirs is None else theirs.seconds() / ours.seconds()
 
 
+class Gpu(_Part):
+    """What was measured on, and the versions of what computes for it where they are known."""
+
+    name: str
+    cuda: str | None = None
+    driver: str | None = None
+    triton: str | None = None
+
+
 class Record(_Part):
-    """One run of `gat bench`. ``options``: what would measure the same again."""
+    """One run of `gat bench`. ``options``: what would measure the same again; ``gpu``: of what was
+    measured on one."""
 
     format: int = 1
     kind: str
@@ -124,6 +142,7 @@ class Record(_Part):
     cases: list[Case]
     versions: dict[str, str]
     machine: dict[str, Any]
+    gpu: Gpu | None = None
     commit: str | None = None
     uncommitted_changes: bool = False
     day: str = ""
@@ -152,14 +171,15 @@ class Record(_Part):
             ) from None
 
 
-def provenance(threads: int) -> dict[str, Any]:
-    """Versions, machine (no host name, no paths), commit and day, as `Record` has them."""
+def provenance(threads: int, device: str = "cpu") -> dict[str, Any]:
+    """Versions, machine (no host name, no paths), GPU, commit and day, as `Record` has them."""
     library = cpu.status()
     commit, changed = commit_and_changes()
     compiled = (library.version or "unknown") if library.available else "none"
     return {
         "versions": {**versions(), "compiled library": compiled},
         "machine": {**machine(), "threads": threads},
+        "gpu": None if device == "cpu" else Gpu(**gpu.told()),
         "commit": commit,
         "uncommitted_changes": changed,
         "day": datetime.now().strftime("%Y-%m-%d"),

@@ -21,6 +21,7 @@ __all__ = [
     "Taker",
     "backward_too",
     "median",
+    "quiet",
     "take_turns",
     "untold",
 ]
@@ -49,7 +50,7 @@ class Sampler:
 
     def _sample(self) -> Parts:
         self.loops = self.loops or _loops(self.run)
-        with _quiet():
+        with quiet():
             start = time.perf_counter()
             parts = [self.run() for _ in range(self.loops)]
             whole = time.perf_counter() - start
@@ -69,7 +70,7 @@ class OneByOne:
         if not self.warm:
             self.call(next(self.items))
             self.warm = True
-        with _quiet():
+        with quiet():
             return [self._sample(next(self.items)) for _ in range(count * self.each)]
 
     def _sample(self, item: Any) -> Parts:
@@ -136,7 +137,7 @@ def _loops(run: Run) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the garbage collector, which has just been."""
     gc.collect()
     gc.disable()

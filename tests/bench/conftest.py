@@ -13,7 +13,7 @@ def at_home(monkeypatch):
     """Functions run here instead of in a process of their own; the list of what was called."""
     called = []
 
-    def run(function, arguments, *, threads, malloc="default"):
+    def run(function, arguments, *, threads, malloc="default", held=True):
         called.append((function, malloc))
         job = json.loads(json.dumps({"function": function, "arguments": arguments}))
         module, _, name = job["function"].partition(".")

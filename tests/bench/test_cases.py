@@ -197,8 +197,8 @@ def test_dropout_of_features_is_drawn_and_keeps_their_mean(name):
         (lambda: Shape(operator="agnn"), "operator is 'agnn'; expected one of 'gat', 'gatv2'"),
         (lambda: Shape(heads=0), "heads is 0; expected 1 or more"),
         (
-            lambda: layer.measure_layer(TINY, Plan(("gat", "dgl"), threads=1)),
-            "there is no peer 'dgl' here; known are gat, cpu, blockwise, reference, pyg,",
+            lambda: layer.measure_layer(TINY, Plan(("gat", "numba"), threads=1)),
+            "there is no peer 'numba' here; known are gat, cpu, triton, blockwise, reference, pyg,",
         ),
         (lambda: peers.check_names(()), "no peer is given; known are gat, cpu"),
         (

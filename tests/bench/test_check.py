@@ -5,27 +5,71 @@ import torch
 
 from gat.bench import check, graphs, layer, peers
 from gat.bench.case import Plan
-from gat.bench.shape import OPERATORS, Shape, make_inputs
+from gat.bench.shape import DTYPES, OPERATORS, Shape, make_inputs
 from gat.cli import main
 from gat.errors import WrongResultError
-from gat.ops import cpu
+from gat.ops import backend
 
-PEERS = [name for name in peers.PEERS if name != "cpu" or cpu.status().available]
+NARROW = ("bfloat16", "float16")
 
 
-def bounds_of(inputs, operator):
-    return check.bounds(lambda dtype: check.truth(inputs, operator, dtype))
+def bounds_of(inputs, operator, dtype=torch.float32):
+    return check.bounds(lambda dtype: check.truth(inputs, operator, dtype), dtype=dtype)
+
+
+def skip_if_absent(name, operator):
+    """A peer that cannot compute here; that it says so in words is tested elsewhere."""
+    reason = peers.PEERS[name].why_not(Shape(operator, 2, 5, "tiny"))
+    if name in ("cpu", "triton"):
+        reason = backend.why_not(name, {"gat": "additive"}.get(operator, operator), "cpu")
+    if reason:
+        pytest.skip(f"{name} {reason}")
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", peers.PEERS)
 def test_every_peer_computes_what_the_reference_does(operator, name):
+    skip_if_absent(name, operator)
     inputs = make_inputs(graphs.build("tiny"), operator, 2, 5)
     bounds = bounds_of(inputs, operator)
     assert set(bounds) == {"out", *(f"grad {tensor}" for tensor in OPERATORS[operator])}
     errors = check.errors(peers.PEERS[name].of(operator)(inputs.graph), inputs, bounds)
     check.refuse_wrong(name, {name: errors}, {k: b.tolerance for k, b in bounds.items()})
     assert max(bound.tolerance for bound in bounds.values()) < 1e-4
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("name", ["gat", "blockwise", "reference"])
+@pytest.mark.parametrize("dtype", NARROW)
+def test_ours_are_right_in_a_narrow_dtype_to_what_it_can_tell(dtype, name, operator):
+    found = layer.check(Shape(operator, 2, 5, "tiny", dtype=dtype).to_dict(), [name])
+    check.refuse_wrong(name, found["errors"], found["tolerance"])
+    eps = torch.finfo(DTYPES[dtype]).eps
+    assert all(eps <= tolerance <= 20 * eps for tolerance in found["tolerance"].values())
+    wide = layer.check(Shape(operator, 2, 5, "tiny").to_dict(), ["gat"])
+    assert found["floor"]["together"] < wide["floor"]["together"]
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_a_peer_that_is_off_by_a_tenth_is_wrong_in_a_narrow_dtype_too(monkeypatch, dtype):
+    def off(graph):
+        attend = peers.PEERS["gat"].of("gat")(graph)
+        return lambda tensors: attend({**tensors, "value": tensors["value"] * 1.1})
+
+    monkeypatch.setitem(peers.PEERS, "wrong", peers.Kind("off", lambda operator: off))
+    found = layer.check(Shape("gat", 2, 5, "tiny", dtype=dtype).to_dict(), ["gat", "wrong"])
+    with pytest.raises(WrongResultError, match="wrong computes out wrong"):
+        check.refuse_wrong("it", found["errors"], found["tolerance"])
+
+
+def test_the_reference_in_narrow_blocks_errs_hardly_more_than_at_once(monkeypatch):
+    inputs = make_inputs(graphs.build("tiny"), "gatv2", 2, 5, torch.bfloat16)
+    whole = bounds_of(inputs, "gatv2", torch.bfloat16)
+    monkeypatch.setattr(check, "BLOCK", 30)
+    parts = bounds_of(inputs, "gatv2", torch.bfloat16)
+    for name, bound in whole.items():
+        assert parts[name].tolerance <= 2 * bound.tolerance
+        assert parts[name].truth.dtype is torch.float64
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

@@ -40,3 +40,22 @@ def test_a_figure_is_told_as_a_multiple_of_its_floor():
     # The median of 2 s, over half a second.
     assert case.over_floor(figure) == 4.0
     assert case.over_floor(figure.model_copy(update={"malloc": "default"})) is None
+
+
+def test_narrow_rows_halve_what_is_gathered_and_nothing_else():
+    wide, narrow = (floor("gat", 10, 100, 2, 3, size)["forward"] for size in (4, 2))
+    assert wide - narrow == 100 * 12 + 10 * 12
+
+
+def test_on_a_gpu_the_floor_is_at_the_bandwidth_of_a_copy():
+    figure = Figure(peer="gat", malloc="default", parts={"together": [2.0]})
+    found = Bandwidth(malloc="default", copied=4e9, gathered=3e9, floor_at="copied")
+    case = Case(
+        name="x",
+        facts={},
+        checked=Checked(on="all", tolerance={}, errors={}),
+        figures=[figure],
+        bandwidth=[found],
+        floor={"together": 2_000_000_000},
+    )
+    assert case.over_floor(figure) == 4.0
