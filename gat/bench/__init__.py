@@ -3,7 +3,8 @@
 `measure_layer` and its like each measure one thing by a `Plan` and return a `Record`; `targets.py`
 lists the rows that the project answers for, `report.py` renders what was stored of them. Every
 figure comes from a process of its own kind (`process.py`): one per peer for memory, one per malloc
-mode for time, in which all peers take turns. What is printed is the command line's business.
+mode for time, in which all peers take turns. A layer is measured on a GPU too (`gpu.py`). What is
+printed is the command line's business.
 """
 
 from gat.bench.attribution import measure_attribution

@@ -22,17 +22,19 @@ __all__ = [
 ]
 
 NAMES = {"pyg": "PyG", "torch": "plain torch", "sdpa": "torch's dense attention"}
+NAMES |= {"turbo-gnn": "Turbo-GNN"}
 
 
 @dataclass(frozen=True)
 class Faster:
     """How many times faster a peer of ours is than another, forward and backward together, under
-    a malloc mode ("kept" where nothing is said)."""
+    a malloc mode ("kept" where nothing is said). on_gpu: there is one mode, not worth a word."""
 
     least: float
     than: str = "pyg"
     peer: str = "gat"
     malloc: str = "kept"
+    on_gpu: bool = False
 
     def measured(self, record: Record) -> float | None:
         return record.cases[0].times_faster(self.peer, self.than, self.malloc)
@@ -45,16 +47,18 @@ class Faster:
 
     def __str__(self) -> str:
         than = NAMES.get(self.than, self.than)
-        mode = "" if self.malloc == "kept" else f", {self.malloc} malloc"
+        mode = "" if self.on_gpu or self.malloc == "kept" else f", {self.malloc} malloc"
         return f"at least {self.least:g} times {than}'s speed{mode}"
 
 
 @dataclass(frozen=True)
 class Floor:
-    """How many times longer than its bytes take at the measured gather bandwidth."""
+    """How many times longer than its bytes take at the measured bandwidth: of gathered rows, on a
+    GPU of a copy."""
 
     most: float
     malloc: str = "kept"
+    of: str = "gather"
 
     def measured(self, record: Record) -> float | None:
         figure = record.cases[0].figure("gat", self.malloc)
@@ -67,7 +71,7 @@ class Floor:
         return f"{value:.2f} times"
 
     def __str__(self) -> str:
-        return f"at most {self.most:g} times the gather floor"
+        return f"at most {self.most:g} times the {self.of} floor"
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,11 @@ class LessMemory:
 
 @dataclass(frozen=True)
 class Growth:
-    """Time per edge on the slowest graph over that on the smallest."""
+    """Time per edge on the slowest graph over that on the first, by default the smallest."""
 
     most: float
     malloc: str = "kept"
+    first: str = "the smallest graph"
 
     def measured(self, record: Record) -> float | None:
         each = []
@@ -135,7 +140,7 @@ class Growth:
         return f"{value:.2f} times"
 
     def __str__(self) -> str:
-        return f"at most {self.most:g} times the smallest graph's time per edge"
+        return f"at most {self.most:g} times {self.first}'s time per edge"
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ class Within:
     def __str__(self) -> str:
         bound = f"{1e3 * self.seconds:g} ms" if self.seconds < 1 else f"{self.seconds:g} s"
         who = {"node": "a node drawn", "hub": "the largest hub", "all": "all nodes"}
-        who |= {"later": "a later load"}
+        who |= {"later": "a later load", "gat": "forward and backward"}
         return f"{who.get(self.peer, self.peer)} under {bound}"
 
 

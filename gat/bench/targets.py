@@ -6,7 +6,7 @@ beside what was to be reached. A figure out of reach stays, with its row.
 
 import difflib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -109,6 +109,17 @@ def _sparse(dataset: str) -> Target:
     )
 
 
+def _on_gpu(
+    shape: Shape, what: str, *aims: Aim, peers: str = "gat", graphs: tuple[str, ...] = ()
+) -> Target:
+    """A row of an H200; on ``graphs``, if given, one after the other."""
+    shape = replace(shape, device="cuda")
+    options = {**shape.to_dict(), **({"graph": list(graphs)} if graphs else {})}
+    run = partial(measure_scaling, shape, sizes=graphs) if graphs else partial(measure_layer, shape)
+    what = f"{what}, {shape.dtype} on an H200"
+    return Target(what, run, options, _names(peers), aims, malloc=DEFAULT, gpu="H200")
+
+
 def _scaling(shape: Shape) -> Target:
     return Target(
         "GAT 8x8, 1 to 60 million edges",
@@ -129,6 +140,7 @@ def _attribution(method: str, shape: InspectShape, what: str, *aims: Within) -> 
 
 
 PART = "40% of the edges"
+COPY_FLOOR = Floor(1.5, malloc="default", of="copy")
 TARGETS: dict[str, Target] = {
     "gat-8x32": _layer(
         Shape("gat", 8, 32),
@@ -295,6 +307,42 @@ TARGETS: dict[str, Target] = {
         Slower(1.5, "pandas", "first"),
         Within(2, "later"),
         malloc=DEFAULT,
+    ),
+    "gat-8x32-h200": _on_gpu(
+        Shape("gat", 8, 32),
+        "GAT 8x32, arxiv-size",
+        Within(2.0e-3, "gat"),
+        COPY_FLOOR,
+        peers="gat,blockwise,pyg,pyg-sorted,pyg-compiled,torch,dgl",
+    ),
+    "gat-8x32-bf16-h200": _on_gpu(
+        Shape("gat", 8, 32, dtype="bfloat16"),
+        "GAT 8x32, arxiv-size",
+        Within(1.1e-3, "gat"),
+        COPY_FLOOR,
+        peers="gat,blockwise",
+    ),
+    "gat-3x250-h200": _on_gpu(
+        Shape("gat", 3, 250), "GAT 3x250, arxiv-size", Within(6e-3, "gat"), peers="gat,pyg"
+    ),
+    "gatv2-8x32-h200": _on_gpu(
+        Shape("gatv2", 8, 32),
+        "GATv2 8x32, arxiv-size",
+        Within(4.5e-3, "gat"),
+        Faster(1.5, than="turbo-gnn", malloc="default", on_gpu=True),
+        peers="gat,pyg,pyg-compiled,dgl,turbo-gnn",
+    ),
+    "gat-4x64-reddit-h200": _on_gpu(
+        Shape("gat", 4, 64, "reddit-size", dtype="bfloat16"),
+        "GAT 4x64, reddit-size",
+        Within(25e-3, "gat"),
+        Memory(1),
+    ),
+    "hub-h200": _on_gpu(
+        Shape("gat", 8, 32),
+        "GAT 8x32, half of two million edges into one node, beside the same edges spread evenly",
+        Growth(1.3, malloc="default", first="the even graph"),
+        graphs=("no-hub", "one-hub"),
     ),
 }
 

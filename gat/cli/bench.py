@@ -38,9 +38,10 @@ def layer_command(options: Layer) -> None:
     """One shape."""
     from gat.bench import Shape, measure_layer
 
-    with _prepared(options, options.peers, options.malloc) as plan:
-        shape = (options.operator, options.heads, options.channels, options.graph, options.fraction)
-        record = measure_layer(Shape(*shape), plan)
+    usual = ("gat", "pyg", "torch") if options.dtype == "float32" else ("gat", "blockwise")
+    malloc = ("default", "kept") if options.device == "cpu" else ("default",)
+    with _prepared(options, options.peers or usual, options.malloc or malloc) as plan:
+        record = measure_layer(_shape(Shape, options), plan)
     _finish(record, options)
 
 
@@ -219,7 +220,7 @@ def target_command(options: Target) -> None:
     if options.name is not None and options.missing:
         raise InputError(f"both the row {options.name!r} and --missing were given; leave out one")
     names = [name for name in TARGETS if name not in found] if options.name is None else None
-    names = [options.name or ""] if names is None else names
+    names = _measurable(names) if names is not None else [options.name or ""]
     rows = {name: target(name) for name in names}
     for name, row in rows.items():
         with _followed() as hear:
@@ -229,7 +230,18 @@ def target_command(options: Target) -> None:
         _list_targets({name: record}, only=(name,))
         say(f"record kept in {path}; gat bench report renders it")
     if not rows:
-        say("every row has its record")
+        say("every row that this machine can measure has its record")
+
+
+def _measurable(names: list[str]) -> list[str]:
+    """Those that this machine can measure; the others are told."""
+    from gat.bench.targets import TARGETS
+
+    left = {name: TARGETS[name].why_open() for name in names}
+    for name, reason in left.items():
+        if reason:
+            say(f"{name} stays open: {reason}")
+    return [name for name in names if not left[name]]
 
 
 def _list_targets(found: dict[str, "Record"], only: tuple[str, ...] = ()) -> None:

@@ -35,7 +35,8 @@ class OnGraph(Measured):
     """What is measured on one graph, under both malloc modes."""
 
     graph: Annotated[str, arg(metavar="NAME")] = "arxiv-size"
-    """arxiv-size, products-size, uniform-NM (N million edges), or a data set: cora, ..."""
+    """arxiv-size, products-size, reddit-size, one-hub, no-hub, uniform-NM (N million edges), or a
+    data set: cora, ..."""
     fraction: Annotated[float, NUMBER] = 1.0
     """Share of the graph's edges."""
     malloc: Names = ("default", "kept")
@@ -46,11 +47,14 @@ class OnGraph(Measured):
 class Layer(OnGraph):
     """The edge part of one attention layer, forward and backward.
 
-    Peers: gat (ours, as a user has it), cpu, blockwise and reference (ours by backend), pyg,
-    pyg-sorted (its edges sorted by target), torch (a sparse product per head). Their outputs and
+    Peers: gat (ours, as a user has it), cpu, triton, blockwise and reference (ours by backend),
+    pyg, pyg-sorted (its edges sorted by target), pyg-compiled (under torch.compile), torch (a
+    sparse product per head), dgl and turbo-gnn where they are installed. Their outputs and
     gradients are first held against the float64 reference; no speed of wrong results is told.
+    PyG sums in the inputs' dtype, which in 16 bits is too coarse for nodes of many edges.
 
-    Example: `gat bench layer --operator gatv2 --fraction 0.4 --peers gat,pyg`.
+    Examples: `gat bench layer --operator gatv2 --fraction 0.4 --peers gat,pyg`, `gat bench layer
+    --device cuda --dtype bfloat16`.
     """
 
     operator: Operator = "gat"
@@ -59,7 +63,16 @@ class Layer(OnGraph):
     """Heads."""
     channels: Count = 32
     """Channels per head."""
-    peers: Names = ("gat", "pyg", "torch")
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where. On a GPU every sample is of 15 runs, timed by device events."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the features and scores; what is tolerated follows it."""
+    malloc: Annotated[Names, given("NAME,NAME", "(default: default,kept; on cuda default)")] = ()
+    """How the C library treats freed memory: default, or kept for the next tensor. A GPU has one
+    mode, default."""
+    peers: Annotated[
+        Names, given("NAME,NAME", "(default: gat,pyg,torch; of 16 bits gat,blockwise)")
+    ] = ()
     """Who is measured."""
 
     def run(self) -> None:

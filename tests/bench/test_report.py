@@ -1,13 +1,24 @@
 """Targets, their verdicts, the pages rendered from stored records, and pictures."""
 
 import importlib.util
+import json
 from dataclasses import replace
 
 import pytest
 
-from gat.bench import aims, plot, report, targets
-from gat.bench.record import Bandwidth, Case, Checked, Figure, Held, Record, results_folder
-from gat.errors import InputError, MissingDependencyError
+from gat.bench import aims, plot, record, report, targets
+from gat.bench.record import (
+    Bandwidth,
+    Case,
+    Checked,
+    Figure,
+    Gpu,
+    Held,
+    Record,
+    results_folder,
+    stored,
+)
+from gat.errors import BackendError, InputError, MissingDependencyError
 
 CHECKED = Checked(on="all edges", tolerance={"out": 1e-6}, errors={"gat": {"out": 5e-7}})
 
@@ -71,6 +82,47 @@ def test_an_aim_is_measured_on_its_record_and_judged(aim, value, met, words):
     assert aim.shown(value) == words
 
 
+def a_gpu_record(ours=1.5e-3, gpu="NVIDIA H200", **options):
+    """Of a graph whose bytes a copy would take a millisecond for."""
+    case = Case(
+        name="tiny",
+        facts={"edges": 100},
+        checked=CHECKED,
+        figures=[
+            Figure(peer="gat", malloc="default", parts={"together": [ours]}),
+            Figure(peer="turbo-gnn", malloc="default", parts={"together": [3e-3]}),
+        ],
+        memory=[Held(peer="gat", bytes=2**28, inputs=1, exact=True)],
+        bandwidth=[Bandwidth(malloc="default", copied=4e12, gathered=3e12, floor_at="copied")],
+        floor={"together": 4_000_000_000},
+    )
+    found = Gpu(name=gpu, cuda="13.0", driver="580.1", triton="3.6.0")
+    return a_record(case, **options).model_copy(update={"gpu": found})
+
+
+@pytest.mark.parametrize(
+    ("aim", "value", "met", "shown", "words"),
+    [
+        (aims.Within(2e-3, "gat"), 1.5e-3, True, "1.5 ms", "forward and backward under 2 ms"),
+        (aims.Within(1.1e-3, "gat"), 1.5e-3, False, "1.5 ms", "forward and backward under 1.1 ms"),
+        (targets.COPY_FLOOR, 1.5, True, "1.50 times", "at most 1.5 times the copy floor"),
+        (
+            aims.Faster(1.5, than="turbo-gnn", malloc="default", on_gpu=True),
+            *(2.0, True, "2.0 times", "at least 1.5 times Turbo-GNN's speed"),
+        ),
+        (
+            aims.Growth(1.3, malloc="default", first="the even graph"),
+            *(1.0, True, "1.00 times", "at most 1.3 times the even graph's time per edge"),
+        ),
+    ],
+    ids=str,
+)
+def test_an_aim_of_a_gpu_is_measured_judged_and_said(aim, value, met, shown, words):
+    assert aim.measured(a_gpu_record()) == pytest.approx(value)
+    assert aim.met(value) is met
+    assert (aim.shown(value), str(aim)) == (shown, words)
+
+
 def test_growth_is_of_the_time_per_edge():
     grown = a_record(a_case(ours=1.0, edges=100), a_case(ours=3.0, edges=200))
     assert aims.Growth(1.2).measured(grown) == pytest.approx(1.5)
@@ -122,7 +174,7 @@ def test_the_table_sets_every_aim_beside_what_was_measured():
         "| a tiny row | 8.0 times | at least 7 times PyG's speed | reached |",
         "| a tiny row | 0.25 GiB | at most 0.1 GiB over the inputs | not reached |",
     ]
-    assert "| a tiny row | not measured | at least 7 times PyG's speed |  |" in report.table({})
+    assert "| a tiny row | not measured | at least 7 times PyG's speed | open |" in report.table({})
 
 
 @pytest.mark.usefixtures("rows")
@@ -144,6 +196,60 @@ def test_a_record_of_another_definition_is_stale():
     records = {"tiny": old, "gone": old}
     assert report.current(records) == {}
     assert report.stale(records) == ["tiny", "gone"]
+
+
+def test_a_row_of_a_gpu_stands_for_records_of_that_gpu_alone():
+    row = replace(ROW, gpu="H200", malloc=("default",))
+    options = {"graph": "tiny", "peers": ["gat", "pyg"], "malloc": ["default"]}
+    assert row.stands_for(a_gpu_record(**options))
+    assert not row.stands_for(a_gpu_record(gpu="NVIDIA A100", **options))
+    assert not row.stands_for(a_record(a_case(), **options))
+    assert not replace(row, gpu=None).stands_for(a_gpu_record(**options))
+    assert replace(row, gpu=None).stands_for(a_record(a_case(), **options))
+
+
+def test_a_row_of_a_gpu_is_open_where_there_is_another(monkeypatch):
+    row = replace(ROW, gpu="H200")
+    for here, reason in (
+        ("", "it is of an H200, here is no GPU"),
+        ("NVIDIA A100", "it is of an H200, here is NVIDIA A100"),
+        ("NVIDIA H200", ""),
+    ):
+        monkeypatch.setattr("gat.bench.row.name_of_gpu", lambda here=here: here)
+        assert row.why_open() == reason
+        if reason:
+            with pytest.raises(BackendError, match=f"a tiny row cannot be measured: {reason}"):
+                row.measure(say=lambda text: None)
+    assert ROW.why_open() == ""
+
+
+def test_a_gpus_section_says_how_its_floor_was_taken_and_on_what(monkeypatch):
+    only_rows(monkeypatch, tiny=replace(ROW, gpu="H200"))
+    page = report.render({"tiny": a_gpu_record()})
+    assert (
+        "copy 4000.0 GB/s, by which the floor is told, rows by index_select 3000.0 GB/s, " in page
+    )
+    assert "there is one malloc mode, since the C library's memory is not the GPU's." in page
+    assert "with torch 2.13.0, cuda 13.0, driver 580.1, triton 3.6.0." in page
+    assert "| gat | default | 1.5 | 1.00 | 1.50 | 0.25 |" in page
+
+
+def test_a_record_of_before_there_were_gpus_loads_and_is_of_the_cpu(tmp_path):
+    path = a_record(a_case()).write(tmp_path / "x.json")
+    old = json.loads(path.read_text())
+    del old["gpu"]
+    for bandwidth in old["cases"][0]["bandwidth"]:
+        del bandwidth["floor_at"]
+    path.write_text(json.dumps(old))
+    found = Record.load(path)
+    assert found == a_record(a_case())
+    assert found.cases[0].over_floor(found.cases[0].figures[0]) == pytest.approx(1.25)
+
+
+def test_rows_that_were_measured_before_there_were_gpus_are_not_stale():
+    records = stored(results_folder())
+    assert report.stale(records) == []
+    assert {"gat-8x32", "scaling"} <= report.current(records).keys()
 
 
 def test_the_rows_are_the_ones_the_project_answers_for():
@@ -175,6 +281,24 @@ def test_the_rows_are_the_ones_the_project_answers_for():
     ]
     assert wanted["full-arxiv"] == ["fits into 16 GiB", "finishes"]
     assert wanted["infer-products"] == ["fits into 20 GiB", "finishes"]
+    assert wanted["gat-8x32-h200"] == [
+        "forward and backward under 2 ms",
+        "at most 1.5 times the copy floor",
+    ]
+    assert wanted["gat-8x32-bf16-h200"] == [
+        "forward and backward under 1.1 ms",
+        "at most 1.5 times the copy floor",
+    ]
+    assert wanted["gat-3x250-h200"] == ["forward and backward under 6 ms"]
+    assert wanted["gatv2-8x32-h200"] == [
+        "forward and backward under 4.5 ms",
+        "at least 1.5 times Turbo-GNN's speed",
+    ]
+    assert wanted["gat-4x64-reddit-h200"] == [
+        "forward and backward under 25 ms",
+        "at most 1 GiB over the inputs",
+    ]
+    assert wanted["hub-h200"] == ["at most 1.3 times the even graph's time per edge"]
     assert wanted["load-arxiv"] == ["at most 1.5 times pandas's time", "a later load under 2 s"]
 
 
@@ -231,3 +355,24 @@ def test_a_record_is_drawn(tmp_path, count):
     path = plot.plot(a_record(*cases), tmp_path / "a" / "x.svg")
     drawn = path.read_text()
     assert drawn.startswith("<?xml")
+
+
+@pytest.mark.usefixtures("at_home")
+@pytest.mark.parametrize("name", ["gat-8x32-h200", "gat-4x64-reddit-h200", "hub-h200"])
+def test_what_a_row_of_a_gpu_measures_is_what_it_stands_for(monkeypatch, name):
+    # Nothing is measured: what a record would be made of is.
+    row, seen = targets.TARGETS[name], []
+
+    def case(self, kind, name, title, what, **how):
+        seen.append(what["shape"])
+        return a_gpu_record().cases[0]
+
+    gpu = {**record.provenance(1), "gpu": Gpu(name="NVIDIA H200")}
+    monkeypatch.setattr("gat.bench.case.Plan.case", case)
+    monkeypatch.setattr("gat.bench.case.provenance", lambda *what: gpu)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA H200")
+    found = row.measure(threads=1, say=lambda text: None)
+    assert row.stands_for(found)
+    assert {shape["device"] for shape in seen} == {"cuda"}
+    assert len(seen) == (2 if name == "hub-h200" else 1)

@@ -1,7 +1,7 @@
 """`gat bench` in process: tables, records, rows that are resumed, pages that are checked."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -29,6 +29,11 @@ def measured(monkeypatch):
 
 
 @pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.fixture
 def rows(monkeypatch, tmp_path):
     """Two rows, in a checkout of their own."""
     only_rows(monkeypatch, tiny=ROW, other=ROW)
@@ -48,7 +53,14 @@ def test_help_names_every_kind_of_measurement(capsys):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("layer", ["--operator {gat,gatv2,dot}", "arxiv-size", "(default: gat,pyg,torch)", "8"]),
+        (
+            "layer",
+            [
+                *("--operator {gat,gatv2,dot}", "arxiv-size", "8", "--device {cpu,cuda}"),
+                *("--dtype {float32,bfloat16,float16}", "(default: gat,pyg,torch; of 16 bits gat,"),
+                *("(default: default,kept; on cuda default)", "reddit-size", "pyg-compiled"),
+            ],
+        ),
         (
             "model",
             ["--v2", "--layers N", "accelerated (the model after gat.accelerate)", "(default: 40)"],
@@ -135,6 +147,23 @@ def test_what_cannot_be_measured_exits_with_2_in_one_sentence(capsys, arguments,
     assert said.out == ""
 
 
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["layer", "--device", "cuda", "--graph", "corra"], "gat: device 'cuda' was asked for, "),
+        (["target", "gat-8x32-h200"], "gat: GAT 8x32, arxiv-size, float32 on an H200 cannot be "),
+    ],
+    ids=["layer", "target"],
+)
+def test_without_a_gpu_what_is_of_one_exits_with_2_in_one_sentence(capsys, arguments, sentence):
+    assert main(["bench", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(sentence)
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
 def test_layer_shows_a_table_and_keeps_the_record(capsys, measured, tmp_path):
     path = tmp_path / "figures.json"
     arguments = ["--graph", "tiny", "--peers", "gat, pyg,gat", "--malloc", "kept", "--threads", "3"]
@@ -155,6 +184,31 @@ def test_layer_shows_a_table_and_keeps_the_record(capsys, measured, tmp_path):
         ("kept",),
         3,
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "device", "dtype", "peers", "malloc"),
+    [
+        ([], "cpu", "float32", ("gat", "pyg", "torch"), ("default", "kept")),
+        (["--device", "cuda"], "cuda", "float32", ("gat", "pyg", "torch"), ("default",)),
+        (
+            ["--device", "cuda", "--dtype", "bfloat16", "--malloc", "kept"],
+            *("cuda", "bfloat16", ("gat", "blockwise"), ("kept",)),
+        ),
+        (
+            ["--dtype", "float16", "--peers", "gat,pyg"],
+            *("cpu", "float16", ("gat", "pyg"), ("default", "kept")),
+        ),
+    ],
+    ids=["usual", "gpu", "narrow-gpu", "narrow"],
+)
+def test_layer_measures_on_the_device_and_in_the_dtype_asked_for(
+    measured, tmp_path, arguments, device, dtype, peers, malloc
+):
+    assert main(["bench", "layer", *arguments, "--output", str(tmp_path / "x.json")]) == 0
+    ((shape, plan),) = measured
+    assert (shape.device, shape.dtype) == (device, dtype)
+    assert (plan.peers, tuple(plan.malloc)) == (peers, malloc)
 
 
 @pytest.mark.usefixtures("measured")
@@ -244,7 +298,18 @@ def test_missing_rows_are_measured_and_the_others_kept(capsys, rows):
     assert "2026-02-01" in kept.read_text()
     capsys.readouterr()
     assert main(["bench", "target", "--missing"]) == 0
-    assert capsys.readouterr().out == "every row has its record\n"
+    assert capsys.readouterr().out == "every row that this machine can measure has its record\n"
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_missing_row_of_a_gpu_stays_open_where_there_is_none(capsys, monkeypatch, rows):
+    only_rows(monkeypatch, tiny=ROW, large=replace(ROW, gpu="H200"))
+    assert main(["bench", "target", "--missing"]) == 0
+    said = capsys.readouterr().out
+    assert "large stays open: it is of an H200, here is no GPU" in said
+    assert [path.name for path in (rows / "benchmarks" / "results").iterdir()] == ["tiny.json"]
+    assert main(["bench", "target"]) == 0
+    assert capsys.readouterr().out.count("not measured") == 2
 
 
 def test_report_writes_the_page_and_renews_the_readme(capsys, rows):
@@ -309,3 +374,15 @@ def test_a_whole_run_in_processes_of_its_own(capsys, tmp_path):
     assert [figure.peer for figure in case.figures] == ["gat", "pyg"]
     assert set(process.MALLOC) >= {figure.malloc for figure in case.figures} == {"kept"}
     assert case.facts["edges"] == 190
+
+
+def test_a_whole_run_in_a_narrow_dtype(capsys, tmp_path):
+    shape = ["--graph", "karate", "--heads", "2", "--channels", "3", "--dtype", "bfloat16"]
+    path = tmp_path / "x.json"
+    options = ["--repeats", "1", "--threads", "1", "--malloc", "kept", "--output", str(path)]
+    assert main(["bench", "layer", *shape, *options]) == 0
+    found = Record.load(path)
+    assert found.title == "gat 2x3 on karate, bfloat16 on cpu"
+    assert found.options["dtype"] == "bfloat16"
+    assert found.gpu is None
+    assert [figure.peer for figure in found.cases[0].figures] == ["gat", "blockwise"]
