@@ -189,15 +189,16 @@ class AddedMemory:
 
 @dataclass(frozen=True)
 class Within:
-    """Seconds that a peer of ours takes."""
+    """Seconds that a peer of ours takes, or one part of what it does."""
 
     seconds: float
     peer: str
     malloc: str = "default"
+    part: str = "together"
 
     def measured(self, record: Record) -> float | None:
         figure = record.cases[0].figure(self.peer, self.malloc)
-        return None if figure is None else figure.seconds()
+        return None if figure is None else figure.seconds(self.part)
 
     def met(self, value: float) -> bool:
         return value < self.seconds
@@ -209,7 +210,8 @@ class Within:
         bound = f"{1e3 * self.seconds:g} ms" if self.seconds < 1 else f"{self.seconds:g} s"
         who = {"node": "a node drawn", "hub": "the largest hub", "all": "all nodes"}
         who |= {"later": "a later load", "gat": "forward and backward"}
-        return f"{who.get(self.peer, self.peer)} under {bound}"
+        what = who.get(self.peer, self.peer) if self.part == "together" else f"{self.part} step"
+        return f"{what} under {bound}"
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,15 @@ class PlainLoop:
     """The loop that PyG's examples have, in the dtype of its features."""
 
     def __init__(self, session: Session, conv: Any, dtype: torch.dtype = torch.float32) -> None:
-        task, config = session.task, session.config
+        task, config, device = session.task, session.config, session.device
         graph = task.graphs[0]
-        self.x = normalize_features(graph.x, config.data.normalize_features).to(dtype)
-        self.edge_index, self.y = graph.edge_index, graph.y
-        self.train_mask = graph.train_mask[:, config.data.split]
-        self.val_mask = graph.val_mask[:, config.data.split]
+        x = normalize_features(graph.x, config.data.normalize_features)
+        self.x = x.to(device, dtype)
+        self.edge_index, self.y = graph.edge_index.to(device), graph.y.to(device)
+        self.train_mask = graph.train_mask[:, config.data.split].to(device)
+        self.val_mask = graph.val_mask[:, config.data.split].to(device)
         net = PlainNet(conv, task.num_features, task.num_classes, config.model)
-        self.model = with_weights(net, session.model).to(dtype)
+        self.model = with_weights(net, session.model).to(device, dtype)
         settings = config.optimizer
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay

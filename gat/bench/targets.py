@@ -338,6 +338,15 @@ TARGETS: dict[str, Target] = {
         Within(25e-3, "gat"),
         Memory(1),
     ),
+    "step-cora-h200": Target(
+        "an epoch of Cora by the paper's recipe, float32 on an H200",
+        lambda plan: measure_step("cora", plan, "cuda"),
+        {"dataset": "cora", "device": "cuda"},
+        ("gat", "pyg", "drop-in"),
+        (Within(1e-3, "gat", part="training"),),
+        malloc=DEFAULT,
+        gpu="H200",
+    ),
     "hub-h200": _on_gpu(
         Shape("gat", 8, 32),
         "GAT 8x32, half of two million edges into one node, beside the same edges spread evenly",

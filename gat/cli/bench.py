@@ -75,7 +75,7 @@ def step_command(options: Step) -> None:
     from gat.bench import measure_step
 
     with _prepared(options, options.peers, options.malloc) as plan:
-        record = measure_step(options.dataset, plan)
+        record = measure_step(options.dataset, plan, options.device)
     _finish(record, options)
 
 

@@ -176,6 +176,8 @@ class Step(Measured):
 
     dataset: Annotated[Positional[str], given("[DATASET]", "(default: cora)")] = "cora"
     """A data set whose recipe a plain loop can follow: cora, citeseer, pubmed."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where."""
     peers: Names = ("gat", "pyg", "drop-in")
     """Who is measured."""
     malloc: Names = ("default",)

@@ -3,14 +3,17 @@
 import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from gat.bench import layer, loops, peers, record, sparse, step
+from gat.bench.aims import Within
 from gat.bench.case import Plan
+from gat.bench.record import Figure
 from gat.bench.shape import Shape
-from gat.errors import CorruptDataError, DoesNotFitError, InputError
+from gat.errors import BackendError, CorruptDataError, DoesNotFitError, InputError
 from gat.train import ModelConfig
 
 TINY = Shape("gat", 2, 5, "tiny")
@@ -136,6 +139,23 @@ def test_an_epoch_is_measured_in_three_loops_from_the_same_weights():
     tensors = set(case.checked.errors["pyg"])
     assert {"logits", "grad output.bias", "grad hidden.0.conv.lin.weight"} <= tensors
     assert case.facts["features not zero"].endswith("%")
+
+
+def test_an_epoch_on_a_gpu_that_is_not_here_is_refused_before_anything_is_read(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match=r"device 'cuda' was asked for, and torch .* sees no"):
+        step.measure_step("no such data", Plan(("gat",), threads=1, malloc=("default",)), "cuda")
+    with pytest.raises(InputError, match="device is 'tpu'; expected"):
+        step.measure_step("cora", Plan(("gat",), threads=1), "tpu")
+
+
+def test_a_part_of_an_epoch_may_be_what_is_to_be_reached():
+    figure = Figure(peer="gat", malloc="default", parts={"training": [2e-3], "together": [5e-3]})
+    case = SimpleNamespace(figure=lambda peer, malloc: figure)
+    aim = Within(3e-3, "gat", part="training")
+    assert aim.measured(SimpleNamespace(cases=[case])) == 2e-3
+    assert str(aim) == "training step under 3 ms"
+    assert Within(3e-3, "gat").measured(SimpleNamespace(cases=[case])) == 5e-3
 
 
 def test_the_plain_net_is_the_models_network_layer_by_layer():
