@@ -11,13 +11,15 @@ from gat.errors import BackendError, InputError
 from gat.ops import additive_attention, backend, blockwise, cpu, dot_attention, segment_softmax
 from tests.ops.inputs import CALLS, graph, inputs
 
-CPU, META = torch.device("cpu"), torch.device("meta")
+CPU, GPU, META = torch.device("cpu"), torch.device("cuda"), torch.device("meta")
 
 
 @pytest.fixture(autouse=True)
 def _fresh_choice(monkeypatch):
     monkeypatch.setattr(backend, "_settled", {})
     monkeypatch.setattr(backend, "_modules", {})
+    # Triton's kernels want a GPU here.
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
 
 
 def with_library(monkeypatch, available, operators=tuple(CALLS)):
@@ -61,6 +63,34 @@ def test_library_asked_for_by_name_runs_or_says_why_not(monkeypatch):
         backend.implementation("aggregate", "cpu", CPU)
     with pytest.raises(BackendError, match="on meta: it computes on the CPU only; move the"):
         backend.implementation("dot", "cpu", META)
+
+
+def test_auto_takes_tritons_kernels_on_a_gpu_and_says_where_triton_is_missing(monkeypatch):
+    with_library(monkeypatch, True, ["additive"])
+    known = ("triton", "gat.ops.library", "gat.ops.blockwise")
+    monkeypatch.setattr(backend, "find_spec", lambda name: name in known or None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert backend.implementation("additive", None, GPU)() == "kernel of additive"
+        assert backend.implementation("segment_entmax", None, GPU) is blockwise.segment_entmax
+    monkeypatch.setattr(backend, "_settled", {})
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    backend.warn_once.cache_clear()
+    with pytest.warns(UserWarning, match="triton is not installed .* more slowly"):
+        assert backend.implementation("additive", None, GPU) is blockwise.additive
+    with pytest.raises(BackendError, match="'triton' cannot run dot attention on cuda: triton is"):
+        backend.implementation("dot", "triton", GPU)
+
+
+def test_triton_on_the_cpu_is_refused_unless_it_is_interpreted(monkeypatch):
+    pytest.importorskip("triton")
+    sentence = "on cpu: it computes on a GPU; move the tensors, .* or set TRITON_INTERPRET=1"
+    with pytest.raises(BackendError, match=sentence):
+        backend.implementation("dot", "triton", CPU)
+    with pytest.raises(BackendError, match=r"segment_entmax on cuda: .* no such kernel"):
+        backend.implementation("segment_entmax", "triton", GPU)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert backend.implementation("dot", "triton", CPU).__self__.scheduled
 
 
 def test_what_was_settled_is_not_asked_again(monkeypatch):
