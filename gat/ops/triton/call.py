@@ -58,7 +58,11 @@ class Direction(NamedTuple):
 
 
 class Call:
-    """key_channels: of the scores of GATv2 and dot attention. shared: keys are values."""
+    """What all launches of one call share: inputs made contiguous, edges, numbers, sizes.
+
+    kind: see `shapes.Shape`. like: the input that tells dtype, device and heads. key_channels: of
+    the scores of GATv2 and dot attention. shared: keys are the values.
+    """
 
     def __init__(
         self,
@@ -94,7 +98,7 @@ class Call:
     @property
     def kind_of_call(self) -> tuple[Any, ...]:
         """What the tile that is the fastest may depend on, but for sizes of the graph."""
-        given = "".join(field[0] for field, x in self.given._asdict().items() if x is not None)
+        given = "+".join(name for name, x in self.given._asdict().items() if x is not None)
         sizes = (self.heads, self.value_channels, self.key_channels)
         dropped = self.drop.seed is not None
         return (self.kind, *sizes, str(self.dtype), self.activation, given, self.stats, dropped)
