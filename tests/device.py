@@ -8,3 +8,8 @@ import os
 import torch
 
 DEVICE = torch.device(os.environ.get("GAT_TEST_DEVICE", "cpu"))
+
+
+def generator(seed: int) -> torch.Generator:
+    """Of numbers for tensors on the device."""
+    return torch.Generator(DEVICE).manual_seed(seed)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from tests.device import DEVICE
+
 
 def _random(num_src: int, num_dst: int, num_edges: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
@@ -30,4 +32,5 @@ GRAPHS: dict[str, tuple[Tensor, int, int]] = {
     "bipartite_tall": (_random(3, 17, 29, seed=3), 3, 17),
     "random": (_random(31, 31, 211, seed=4), 31, 31),
 }
+GRAPHS = {name: (edges.to(DEVICE), *sizes) for name, (edges, *sizes) in GRAPHS.items()}
 SQUARE = [name for name, (_, num_src, num_dst) in GRAPHS.items() if num_src == num_dst]

@@ -11,6 +11,7 @@ import torch_geometric.nn as pyg
 from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.han_conv import HANConv
+from tests.device import generator
 from tests.graphs import GRAPHS
 
 WIDTHS = {"author": 4, "paper": 6, "venue": 3}
@@ -35,17 +36,15 @@ def twins(in_channels=None, heads=2, **options):
 def inputs(sizes=(11, 31, 5), widths=WIDTHS):
     """x_dict and edge_index_dict: authors, papers and venues; nothing enters a venue."""
     sizes = dict(zip(WIDTHS, sizes, strict=True))
-    generator = torch.Generator().manual_seed(1)
+    draw = generator(1)
     x_dict = {
-        kind: torch.randn(sizes[kind], widths[kind], dtype=torch.float64, generator=generator)
+        kind: torch.randn(sizes[kind], widths[kind], dtype=torch.float64, generator=draw)
         for kind in sizes
     }
     edges = {}
     for number, (src, rel, dst) in enumerate(TYPES):
         count = 17 * (number + 1) if sizes[src] and sizes[dst] else 0
-        ends = [
-            torch.randint(max(sizes[kind], 1), (count,), generator=generator) for kind in (src, dst)
-        ]
+        ends = [torch.randint(max(sizes[kind], 1), (count,), generator=draw) for kind in (src, dst)]
         edges[src, rel, dst] = torch.stack(ends)
     return x_dict, edges
 

@@ -7,6 +7,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from gat.nn import head_scores as module
 from gat.nn.head_scores import _by_product, head_scores
 from gat.ops import cpu
+from tests.device import generator
 
 needs_library = pytest.mark.skipif(not cpu.status().available, reason=str(cpu.status()))
 SIZES = [(13, 4, 5), (13, 1, 7), (0, 3, 2), (5, 3, 1), (1, 1, 1)]
@@ -62,8 +63,8 @@ def results(run, leaves, dtype=None):
     """Scores, and the gradients that random gradients of theirs give; in float64 if no dtype."""
     low = [leaf.detach().to(dtype or torch.float64).requires_grad_() for leaf in leaves]
     scores = list(run(*low))
-    generator = torch.Generator().manual_seed(5)
-    given = [torch.randn(score.shape, generator=generator).to(score) for score in scores]
+    draw = generator(5)
+    given = [torch.randn(score.shape, generator=draw).to(score) for score in scores]
     return [*scores, *torch.autograd.grad(scores, low, given)]
 
 

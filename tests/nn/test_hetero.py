@@ -12,6 +12,7 @@ from gat.errors import InputError
 from gat.graph import Graph
 from gat.nn.hetero_conv import HeteroConv
 from gat.nn.rgat_conv import RGATConv
+from tests.device import generator
 
 # Layers that take a pair of node sets, and those that take one.
 NAMES = ["GATConv", "GATv2Conv", "TransformerConv"]
@@ -25,19 +26,17 @@ METADATA = (list(SIZES), TYPES)
 
 def inputs():
     """x_dict, edge_index_dict and edge_attr_dict of authors and papers."""
-    generator = torch.Generator().manual_seed(1)
+    draw = generator(1)
     x_dict = {
-        kind: torch.randn(size, 6, dtype=torch.float64, generator=generator)
+        kind: torch.randn(size, 6, dtype=torch.float64, generator=draw)
         for kind, size in SIZES.items()
     }
     edges, features = {}, {}
     for number, (src, rel, dst) in enumerate(TYPES):
         count = 23 * (number + 1)
-        ends = [torch.randint(SIZES[kind], (count,), generator=generator) for kind in (src, dst)]
+        ends = [torch.randint(SIZES[kind], (count,), generator=draw) for kind in (src, dst)]
         edges[src, rel, dst] = torch.stack(ends)
-        features[src, rel, dst] = torch.randn(
-            count, EDGE_DIM, dtype=torch.float64, generator=generator
-        )
+        features[src, rel, dst] = torch.randn(count, EDGE_DIM, dtype=torch.float64, generator=draw)
     return x_dict, edges, features
 
 

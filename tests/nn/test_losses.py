@@ -17,6 +17,7 @@ from gat.nn.losses import (
     edge_agreement,
 )
 from gat.ops import dot_scores, segment_softmax
+from tests.device import generator
 from tests.graphs import GRAPHS
 
 HEADS = 3
@@ -73,15 +74,13 @@ def test_definitions(name):
     st.integers(0, 10**6),
 )
 def test_bounds(name, spread, seed):
-    generator = torch.Generator().manual_seed(seed)
+    draw = generator(seed)
     edge_index = GRAPHS[name][0]
-    scores = spread * torch.randn(
-        edge_index.size(1), HEADS, dtype=torch.float64, generator=generator
-    )
+    scores = spread * torch.randn(edge_index.size(1), HEADS, dtype=torch.float64, generator=draw)
     graph, weights = softmax_of(name, scores)
     assert -1e-9 <= attention_entropy(graph, weights) <= 1 + 1e-9
     assert -1e-9 <= attention_sparsity(graph, weights) <= 1 - 1 / int(graph.in_degree.max()) + 1e-9
-    labels = torch.rand(graph.num_edges, generator=generator) < 0.5
+    labels = torch.rand(graph.num_edges, generator=draw) < 0.5
     assert attention_agreement(graph, weights, labels) >= -1e-9
     assert edge_agreement(scores, labels) >= 0
 

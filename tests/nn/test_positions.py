@@ -16,6 +16,7 @@ from gat.nn.positions import (
     random_walk_encoding,
     sinusoidal_encoding,
 )
+from tests.device import generator
 from tests.graphs import GRAPHS, SQUARE
 
 
@@ -101,8 +102,8 @@ def test_eigenvectors_of_any_graph(name):
 
 @pytest.mark.parametrize("nodes", [12, 150], ids=["dense", "sparse"])
 def test_eigenvectors_are_pygs_with_fixed_signs_and_draw_nothing(nodes):
-    generator = torch.Generator().manual_seed(0)
-    edge_index = to_undirected(torch.randint(nodes, (2, 4 * nodes), generator=generator))
+    draw = generator(0)
+    edge_index = to_undirected(torch.randint(nodes, (2, 4 * nodes), generator=draw))
     before = torch.get_rng_state()
     encoding = laplacian_encoding(edge_index, nodes, 3)
     assert torch.equal(torch.get_rng_state(), before)

@@ -48,7 +48,7 @@ FAST = [
 
 def graph(name: str) -> Graph:
     edge_index, num_src, num_dst = GRAPHS[name]
-    return Graph.from_edge_index(edge_index.to(DEVICE), (num_src, num_dst))
+    return Graph.from_edge_index(edge_index, (num_src, num_dst))
 
 
 def inputs(
