@@ -54,4 +54,6 @@ def schedule_rows(rowptr: Tensor, num_edges: int) -> Schedule:
     units[:total, 0], units[:total, 1] = row.to(rowptr.dtype), begin.to(rowptr.dtype)
     num_middle = degree.numel() - num_hubs - num_light
     hub_units = total - num_middle - num_light
-    return Schedule(units, torch.tensor([hub_units, num_middle, num_light, CHUNK]))
+    # Whatever the default device is: a call that reads them must not wait for a GPU.
+    counts_there = [hub_units, num_middle, num_light, CHUNK]
+    return Schedule(units, torch.tensor(counts_there, device="cpu"))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.symbolic_shapes import guard_or_false
 
-from gat.errors import ArgumentTypeError
+from gat.errors import ArgumentTypeError, BackendError
 from gat.graph import CompactEdges, Graph
 from gat.ops import reference
 from gat.ops.precision import result_dtype, wide
@@ -128,7 +128,8 @@ class Compiled:
         seed: Tensor | None,
         return_weights: bool,
     ) -> Result:
-        rated = self.scheduled and score_dst is not None and _is_dense(graph, value)
+        wanted = self.scheduled and score_dst is not None and score_dst.requires_grad
+        rated = wanted and _is_dense(graph, value)
         options = Options(dropout, negative_slope=negative_slope, rated=rated)
         inputs = (value, score_src, score_dst, score_edge)
         return self._attend("additive", graph, options, seed, return_weights, inputs)
@@ -243,6 +244,8 @@ class Compiled:
         training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
         if options.rated and not training:
             options = options._replace(rated=False)
+        if self.scheduled and not torch.compiler.is_compiling():
+            _refuse_capture(graph)
         walk = _walk(graph, training, _is_numbered(name, options, rest, inputs))
         if self.scheduled:
             walk = _scheduled(walk, graph, training)
@@ -291,9 +294,21 @@ def _is_numbered(name: str, options: Options, rest: tuple[Any, ...], inputs: Inp
 
 
 def _is_dense(graph: Graph, value: Tensor) -> bool:
-    """Whether a number per edge and head is more than one per target, head and channel."""
-    kept = graph.num_dst * value.size(2) * value.dtype.itemsize
-    return bool(guard_or_false(4 * graph.num_edges > kept))
+    """Whether a number per edge and head is more than what statistics hold in its place."""
+    return bool(guard_or_false(graph.num_edges > graph.num_dst * (value.size(2) + 2)))
+
+
+def _is_capturing(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+def _refuse_capture(graph: Graph) -> None:
+    """What a graph has worked out while a CUDA graph was captured is never written."""
+    if _is_capturing(graph.device) and "schedule" not in graph.__dict__:
+        raise BackendError(
+            f"{graph} is used for the first time while a CUDA graph is captured, which cannot hold "
+            f"the sorting of its edges; run one step before capturing"
+        )
 
 
 def _scheduled(walk: Walk, graph: Graph, training: bool) -> Walk:

@@ -62,6 +62,12 @@ def test_a_symmetric_graph_has_one_schedule():
     assert graph.source_schedule is graph.schedule
 
 
+def test_counts_are_on_the_cpu_whatever_the_default_device_is():
+    graph = Graph.from_edge_index(GRAPHS["hub"][0], 98)
+    with torch.device("meta"):
+        assert graph.schedule.counts.device.type == "cpu"
+
+
 def test_counts_stay_on_the_cpu_when_the_graph_moves():
     graph = Graph.from_edge_index(GRAPHS["hub"][0], 98)
     before = graph.schedule

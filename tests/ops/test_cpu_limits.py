@@ -31,6 +31,19 @@ def both(call, on, t, **options):
     return found
 
 
+def test_default_device_of_torch_is_not_where_the_kernels_write():
+    on = graph("random")
+    for call in CALLS:
+        t = {k: v.requires_grad_() for k, v in inputs(call, on, 2, 3).items()}
+        expected = CALLS[call](on, **t, backend="cpu")
+        upstream = torch.ones_like(expected)
+        with torch.device("meta"):
+            out = CALLS[call](on, **t, backend="cpu")
+            grads = torch.autograd.grad(out, list(t.values()), upstream)
+        assert torch.equal(out, expected)
+        assert all(grad.device.type == "cpu" for grad in grads)
+
+
 # Dropout, masks -----------------------------------------------------------------------------------
 
 

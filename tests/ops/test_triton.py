@@ -8,6 +8,7 @@ import zlib
 import pytest
 import torch
 
+from gat.errors import BackendError
 from gat.graph import Graph, compact, schedule
 from gat.ops import additive_attention, cpu, gatv2_attention, keep_mask
 from gat.ops.backend import why_not
@@ -190,6 +191,35 @@ def test_scores_that_overflow_give_finite_outputs_and_gradients(operator, dtype)
     sums = sums.index_add(0, on.edge_index[1], found[1].double())[on.in_degree > 0]
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(sums, torch.ones_like(sums), atol=8 * eps, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+@pytest.mark.parametrize("rated", [False, True])
+@pytest.mark.parametrize("slope", [10.0, -2.0, 0.0])
+def test_score_that_a_steep_slope_made_overflow_does_not_move(slope, rated, monkeypatch):
+    monkeypatch.setattr("gat.ops.library._is_dense", lambda *_: rated)
+    on = Graph.from_edge_index(torch.tensor([[0, 1, 2], [0, 0, 0]]), 3)
+    t = {
+        "value": torch.tensor([1.0, 2.0, 5.0]).view(3, 1, 1),
+        "score_src": torch.tensor([[-3e38], [-1e38], [-0.5e38]]),
+        "score_dst": torch.tensor([[-1.5e38], [0.0], [0.0]]),
+    }
+    torch.testing.assert_close(*both("additive", on, t, negative_slope=slope))
+
+
+def test_a_graph_that_is_new_is_refused_while_a_cuda_graph_is_captured(monkeypatch):
+    on = graph("one_edge")
+    t = inputs("additive", on, 1, 2)
+    monkeypatch.setattr("gat.ops.library._is_capturing", lambda device: True)
+    with pytest.raises(
+        BackendError, match=r"used for the first time while .*; run one step before"
+    ):
+        additive_attention(on, **t, backend="triton")
+    assert "by_target" not in on.__dict__
+    monkeypatch.setattr("gat.ops.library._is_capturing", lambda device: False)
+    expected = additive_attention(on, **t, backend="triton")
+    monkeypatch.setattr("gat.ops.library._is_capturing", lambda device: True)
+    assert torch.equal(additive_attention(on, **t, backend="triton"), expected)
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

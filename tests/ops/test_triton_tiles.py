@@ -1,5 +1,6 @@
 """Tiles: what is reckoned, and what is measured and remembered."""
 
+import contextlib
 import json
 
 import pytest
@@ -21,6 +22,7 @@ def file(tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "_gpu", lambda device: "a GPU")
     monkeypatch.setattr(tuning, "_seconds", lambda run, tile: abs(tile.edges - 8) + tile.warps)
     monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr("torch.cuda.device", lambda device: contextlib.nullcontext())
     tuning._read.cache_clear()
     return tmp_path / "tiles.json"
 

@@ -79,15 +79,15 @@ class Call(ctypes.Structure):
     def results(self, dtype: torch.dtype, weights: bool) -> tuple[Tensor, Tensor, Tensor]:
         """out [num_dst, H, C], stats [num_dst, H, 2] and weights [E, H] (or empty) to be filled."""
         nodes, heads = self.by_target.rows, self.heads
-        out = torch.empty((nodes, heads, self.value_channels), dtype=dtype)
-        stats = torch.empty((nodes, heads, 2), dtype=stats_dtype(dtype))
-        weight = torch.empty((self.num_edges if weights else 0, heads), dtype=dtype)
+        out = torch.empty((nodes, heads, self.value_channels), dtype=dtype, device="cpu")
+        stats = torch.empty((nodes, heads, 2), dtype=stats_dtype(dtype), device="cpu")
+        weight = torch.empty((self.num_edges if weights else 0, heads), dtype=dtype, device="cpu")
         self.point(out=out, stats=stats, weights=weight if weights else None)
         return out, stats, weight
 
     def step(self, name: str, like: Tensor) -> Tensor:
         """Run a step that gives numbers per edge [E, H]."""
-        numbers = torch.empty((self.num_edges, self.heads), dtype=like.dtype)
+        numbers = torch.empty((self.num_edges, self.heads), dtype=like.dtype, device="cpu")
         self.point(per_edge=numbers)
         self.run(f"{name}_forward")
         return numbers
@@ -97,9 +97,9 @@ class Call(ctypes.Structure):
         grads = []
         for (name, tensor), wanted in zip(tensors.items(), needed, strict=True):
             if tensor is None or not wanted:
-                grads.append(torch.empty(0, dtype=torch.float32))
+                grads.append(torch.empty(0, dtype=torch.float32, device="cpu"))
             else:
-                grads.append(torch.empty(tensor.shape, dtype=tensor.dtype))
+                grads.append(torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu"))
                 self.point(**{f"grad_{name}": grads[-1]})
         return grads
 
@@ -184,7 +184,7 @@ def gatv2_backward(
     call.point(att=att)
     own = {"query": query, "att": att, "edge": edge}
     if value is None:
-        grads = [*call.gradients(needed[:4], value=key, **own), torch.empty(0)]
+        grads = [*call.gradients(needed[:4], value=key, **own), torch.empty(0, device="cpu")]
     else:
         grads = call.gradients(needed, key=key, **own, value=value)
         if call.key == call.value and not needed[0]:
@@ -370,7 +370,7 @@ def aggregate_forward(
 ) -> Tensor:
     """out [num_dst, H, C]."""
     call = _begin(walk, options, None, value)
-    out = torch.empty((call.by_target.rows, *value.shape[1:]), dtype=value.dtype)
+    out = torch.empty((call.by_target.rows, *value.shape[1:]), dtype=value.dtype, device="cpu")
     call.point(per_edge=weights, edge_value=edge_value, out=out)
     call.run("aggregate_forward")
     return out
@@ -394,7 +394,7 @@ def aggregate_backward(
 
 def drop_entries(x: Tensor, seed: Tensor, p: float) -> Tensor:
     """Dropout of x, of any shape, by `gat.nn.dropout`'s definition."""
-    out = torch.empty(x.shape, dtype=x.dtype)
+    out = torch.empty(x.shape, dtype=x.dtype, device="cpu")
     call = Call(dtype=CODES[x.dtype], threads=torch.get_num_threads())
     call.by_target.rows = x.numel()
     call.point(value=x, out=out)
@@ -406,7 +406,7 @@ def drop_entries(x: Tensor, seed: Tensor, p: float) -> Tensor:
 def head_scores_forward(value: Tensor, *vectors: Tensor) -> list[Tensor]:
     """Scores [N, H] of value [N, H, C], for each of one or two vectors of H * C entries."""
     call = _of_nodes(value, vectors)
-    scores = [torch.empty(value.shape[:2], dtype=value.dtype) for _ in vectors]
+    scores = [torch.empty(value.shape[:2], dtype=value.dtype, device="cpu") for _ in vectors]
     call.point(**dict(zip(("out", "weights"), scores, strict=False)))
     call.run("head_scores_forward")
     return scores

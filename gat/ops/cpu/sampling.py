@@ -61,7 +61,7 @@ def transpose(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Edges int32, sorted by target, as rowptr, col and listed numbers sorted by source, and where
     there each edge has gone."""
-    turned = torch.empty(num_src + 1, dtype=torch.int32)
+    turned = torch.empty(num_src + 1, dtype=torch.int32, device="cpu")
     targets, number, place = (torch.empty_like(col) for _ in range(3))
     _function("gat_cpu_transpose")(
         _INT(rowptr.numel() - 1), _INT(num_src), _at(rowptr), _at(col), _at(listed),
@@ -76,7 +76,7 @@ def add_loops(rowptr: Tensor, col: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     num_dst = rowptr.numel() - 1
     most = col.numel() + num_dst
     looped = torch.empty_like(rowptr)
-    sources, number, origin = (torch.empty(most, dtype=torch.int32) for _ in range(3))
+    sources, number, origin = (torch.empty(most, dtype=torch.int32, device="cpu") for _ in range(3))
     function = _function("gat_cpu_add_loops")
     kept = function(
         _INT(num_dst), _at(rowptr), _at(col), _at(looped), _at(sources), _at(number), _at(origin)

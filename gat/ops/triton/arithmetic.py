@@ -9,9 +9,9 @@ import triton.language as tl
 
 
 @triton.jit
-def number(bits, S):
-    """A float64 that came as its bits: Triton rounds numbers among the arguments to float32."""
-    return bits.to(tl.int64).to(tl.float64, bitcast=True).to(S.ACC)
+def summed(number, S):
+    """A number among the arguments as what is summed in. The interpreter has it as Python's."""
+    return (tl.full([], 0.0, S.ACC) + number).to(S.ACC)
 
 
 @triton.jit
@@ -89,30 +89,30 @@ def rate(hidden, active, slope, S):
 
 
 @triton.jit
-def seed_of(drop):
-    if drop.seed is not None:
-        return tl.load(drop.seed).to(tl.uint64)
+def key_of(seed):
+    """The seed as dropout reads it; nothing without dropout."""
+    if seed is not None:
+        return tl.load(seed).to(tl.uint64)
     else:
         return 0
 
 
 @triton.jit
-def kept(seed, drop, numbers, edge, h, S):
-    """What a weight is multiplied by, [BE, BH]: 0 where it is dropped, else 1 / (1 - p).
+def kept(key, threshold, factor, edge, h, S):
+    """What a weight is multiplied by, [BE, BH]: 0 where it is dropped, else ``factor``.
 
     Number ``edge * H + h`` of the stream that `gat.ops.dropout` defines.
     """
-    if drop.seed is None:
+    if not S.DROPS:
         return tl.full([S.BE, S.BH], 1.0, S.ACC)
     # Multiplied before edges meet heads: of each there are few.
     of_edge = edge.to(tl.uint64) * S.H * 0x9E3779B97F4A7C15
-    of_head = seed + (h.to(tl.uint64) + 1) * 0x9E3779B97F4A7C15
+    of_head = key + (h.to(tl.uint64) + 1) * 0x9E3779B97F4A7C15
     z = of_edge[:, None] + of_head[None, :]
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     z = z ^ (z >> 31)
-    stays = (z >> 32).to(tl.int64) >= drop.threshold
-    return tl.where(stays, number(numbers.kept, S), 0.0)
+    return tl.where((z >> 32).to(tl.int64) >= threshold, factor, 0.0)
 
 
 @triton.jit

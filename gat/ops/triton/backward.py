@@ -21,18 +21,18 @@ from gat.ops.triton.arithmetic import (
     exp_below,
     is_cut,
     kept,
+    key_of,
     load_head,
     load_heads,
     load_row,
     load_rows,
-    number,
     rate,
     rate_of,
-    seed_of,
     store_head,
     store_heads,
     store_row,
     store_rows,
+    summed,
 )
 from gat.ops.triton.forward import values
 from gat.ops.triton.scores import (
@@ -64,7 +64,7 @@ class Gradients(NamedTuple):
 
 
 @triton.jit(do_not_specialize=["count"])
-def describe(out, stats, incoming, query, grad_query, count, S):
+def describe(out, stats, incoming, query, grad_query, count: tl.int64, S):
     """Fills incoming.targets [num_dst, H, 4]; if S.RATED, and where wanted, grad_query too."""
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c = tl.arange(0, S.BC)
@@ -96,18 +96,18 @@ def describe(out, stats, incoming, query, grad_query, count, S):
 
 @triton.jit
 def score_gradient(
-    s, top, inverse, delta, upstream, v, seed, drop, numbers, incoming, n, live, h, S
+    s, top, inverse, delta, upstream, v, key, threshold, factor, incoming, n, live, h, S
 ):
     """The scores' gradient and the weights after dropout, [BE, BH]; 0 where nothing lives."""
     weight = exp_below(s, top) * inverse
-    factor = kept(seed, drop, numbers, n, h, S)
+    keep = kept(key, threshold, factor, n, h, S)
     pull = tl.sum(upstream * v, axis=2)
     if incoming.grad_weights is not None:
         pull += load_heads(incoming.grad_weights, n, live, h, S)
-    gradient = weight * (factor * pull - delta)
+    gradient = weight * (keep * pull - delta)
     # A masked edge has weight 0, and its score may be infinite.
     still = (weight == 0) | is_cut(s, S.LARGEST) | (live[:, None] == 0)
-    return tl.where(still, 0.0, gradient), tl.where(live[:, None], weight * factor, 0.0)
+    return tl.where(still, 0.0, gradient), tl.where(live[:, None], weight * keep, 0.0)
 
 
 @triton.jit
@@ -117,32 +117,48 @@ def given_gradient(incoming, n, live, h, S):
     return tl.where(is_cut(s, S.STORED), 0.0, load_heads(incoming.grad_scores, n, live, h, S))
 
 
-@triton.jit(do_not_specialize=["drop", "numbers", "first", "count"])
-def pull_by_target(edges, given, incoming, drop, numbers, grads, parts, first, count, S):
+@triton.jit(do_not_specialize=["threshold", "chunk", "first", "count"])
+def pull_by_target(
+    edges,
+    given,
+    incoming,
+    seed,
+    threshold: tl.int64,
+    factor: tl.float64,
+    slope: tl.float64,
+    scale: tl.float64,
+    grads,
+    parts,
+    chunk: tl.int64,
+    first: tl.int64,
+    count: tl.int64,
+    S,
+):
     """Gradients of queries, att and what edges bring, of GATv2 and dot products."""
+    slope, scale, factor = summed(slope, S), summed(scale, S), summed(factor, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c, k = tl.arange(0, S.BC), tl.arange(0, S.BK)
-    seed, att = seed_of(drop), att_of(given, h, k, S)
-    slope, scale = number(numbers.slope, S), number(numbers.scale, S)
+    key, att = key_of(seed), att_of(given, h, k, S)
     att_sum = tl.zeros([S.BH, S.BK], S.ACC)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        unit = (first + turn).to(tl.int64)
-        row, begin, end = span(edges, unit, numbers)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        unit = first + turn
+        row, begin, end = span(edges, unit, chunk)
         own = own_of_target(given, row, h, k, S)
         grad = tl.zeros([S.BH, S.BK], S.ACC)
+        if incoming.grad_out is not None:
+            upstream = load_row(incoming.grad_out, row, h, c, S.H, S.C, S)[None, :, :]
+            of = incoming.targets + (row * S.H + h) * 4
+            top = tl.load(of + 1, mask=h < S.H, other=0.0)[None, :]
+            inverse = tl.load(of + 2, mask=h < S.H, other=0.0)[None, :]
+            delta = tl.load(of + 3, mask=h < S.H, other=0.0)[None, :]
         for at in range(begin, end, S.BE):
             _, live, j, n = block(edges, at, end, S)
-            s, other = score_by_target(own, att, given, numbers, j, n, live, h, k, S)
+            s, other = score_by_target(own, att, given, slope, scale, j, n, live, h, k, S)
             if incoming.grad_out is not None:
-                upstream = load_row(incoming.grad_out, row, h, c, S.H, S.C, S)[None, :, :]
-                of = incoming.targets + (row * S.H + h) * 4
-                top = tl.load(of + 1, mask=h < S.H, other=0.0)[None, :]
-                inverse = tl.load(of + 2, mask=h < S.H, other=0.0)[None, :]
-                delta = tl.load(of + 3, mask=h < S.H, other=0.0)[None, :]
                 v = values(given, other, j, n, live, h, c, S)
                 gradient, weight = score_gradient(
                     s, top, inverse, delta, upstream, v,
-                    seed, drop, numbers, incoming, n, live, h, S,
+                    key, threshold, factor, incoming, n, live, h, S,
                 )  # fmt: skip
                 if grads.edge_value is not None:
                     moved = weight[:, :, None] * upstream
@@ -175,16 +191,31 @@ def pull_by_target(edges, given, incoming, drop, numbers, grads, parts, first, c
         store_row(grads.att, tl.program_id(0).to(tl.int64), h, k, att_sum, S.H, S.K)
 
 
-@triton.jit(do_not_specialize=["drop", "numbers", "first", "count"])
-def pull_by_source(edges, given, incoming, drop, numbers, grads, parts, first, count, S):
+@triton.jit(do_not_specialize=["threshold", "chunk", "first", "count"])
+def pull_by_source(
+    edges,
+    given,
+    incoming,
+    seed,
+    threshold: tl.int64,
+    factor: tl.float64,
+    slope: tl.float64,
+    scale: tl.float64,
+    grads,
+    parts,
+    chunk: tl.int64,
+    first: tl.int64,
+    count: tl.int64,
+    S,
+):
     """Gradients of values and keys, and of additive attention's terms of sources and edges."""
+    slope, scale, factor = summed(slope, S), summed(scale, S), summed(factor, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c, k = tl.arange(0, S.BC), tl.arange(0, S.BK)
-    seed, att = seed_of(drop), att_of(given, h, k, S)
-    slope, scale = number(numbers.slope, S), number(numbers.scale, S)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        unit = (first + turn).to(tl.int64)
-        row, begin, end = span(edges, unit, numbers)
+    key, att = key_of(seed), att_of(given, h, k, S)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        unit = first + turn
+        row, begin, end = span(edges, unit, chunk)
         if S.KIND == "additive":
             own = load_head(given.key, row, h, S)
             grad = tl.zeros([S.BH], S.ACC)
@@ -206,18 +237,18 @@ def pull_by_source(edges, given, incoming, drop, numbers, grads, parts, first, c
                 inverse = tl.load(of + 2, mask=mask, other=0.0)
                 delta = tl.load(of + 3, mask=mask, other=0.0)
                 upstream = load_rows(incoming.grad_out, i, live, h, c, S.H, S.C, S)
-                s, other = score_by_source(own, att, term, given, numbers, i, n, live, h, k, S)
+                s, other = score_by_source(own, att, term, given, slope, scale, i, n, live, h, k, S)
                 v = own_value[None, :, :] + tl.zeros_like(upstream)
                 if given.edge_value is not None:
                     v += load_rows(given.edge_value, n, live, h, c, S.H, S.C, S)
                 gradient, weight = score_gradient(
                     s, top, inverse, delta, upstream, v,
-                    seed, drop, numbers, incoming, n, live, h, S,
+                    key, threshold, factor, incoming, n, live, h, S,
                 )  # fmt: skip
                 grad_value += tl.sum(weight[:, :, None] * upstream, axis=0)
             else:
                 term = tl.zeros([S.BE, S.BH], S.ACC)
-                s, other = score_by_source(own, att, term, given, numbers, i, n, live, h, k, S)
+                s, other = score_by_source(own, att, term, given, slope, scale, i, n, live, h, k, S)
                 gradient = given_gradient(incoming, n, live, h, S)
             if S.KIND == "additive":
                 gradient *= rate_of(other, slope)
@@ -255,13 +286,15 @@ def pull_by_source(edges, given, incoming, drop, numbers, grads, parts, first, c
                     store_row(grads.key, row, h, k, grad, S.H, S.K)
 
 
-@triton.jit(do_not_specialize=["numbers", "first", "count"])
-def pull_weights(edges, given, incoming, numbers, grads, first, count, S):
+@triton.jit(do_not_specialize=["chunk", "first", "count"])
+def pull_weights(
+    edges, given, incoming, grads, chunk: tl.int64, first: tl.int64, count: tl.int64, S
+):
     """Of a weighted sum: the gradient of its weights, <grad_out_i, v_e>, and of edge_value."""
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c = tl.arange(0, S.BC)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        row, begin, end = span(edges, (first + turn).to(tl.int64), numbers)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        row, begin, end = span(edges, first + turn, chunk)
         upstream = load_row(incoming.grad_out, row, h, c, S.H, S.C, S)[None, :, :]
         for at in range(begin, end, S.BE):
             _, live, j, n = block(edges, at, end, S)
@@ -274,12 +307,14 @@ def pull_weights(edges, given, incoming, numbers, grads, first, count, S):
                 store_rows(grads.edge_value, n, live, h, c, moved, S.H, S.C)
 
 
-@triton.jit(do_not_specialize=["numbers", "first", "count"])
-def pull_softmax(edges, numbers, weights, grad_weights, sums, grad, first, count, S):
+@triton.jit(do_not_specialize=["chunk", "first", "count"])
+def pull_softmax(
+    edges, weights, grad_weights, sums, grad, chunk: tl.int64, first: tl.int64, count: tl.int64, S
+):
     """Of a softmax: a_e (grad a_e - sums_i), with sums [num_dst, H] of a * grad a."""
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        row, begin, end = span(edges, (first + turn).to(tl.int64), numbers)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        row, begin, end = span(edges, first + turn, chunk)
         sum_of_row = load_head(sums, row, h, S)
         for at in range(begin, end, S.BE):
             _, live, _, n = block(edges, at, end, S)
@@ -287,29 +322,40 @@ def pull_softmax(edges, numbers, weights, grad_weights, sums, grad, first, count
             store_heads(grad, n, live, h, load_heads(weights, n, live, h, S) * pull, S)
 
 
-@triton.jit(do_not_specialize=["numbers", "first", "count"])
-def pull_terms(edges, given, incoming, numbers, grad, first, count, S):
+@triton.jit(do_not_specialize=["chunk", "first", "count"])
+def pull_terms(
+    edges,
+    given,
+    incoming,
+    slope: tl.float64,
+    grad,
+    chunk: tl.int64,
+    first: tl.int64,
+    count: tl.int64,
+    S,
+):
     """The gradient of additive scores' sums of terms, [E, H] in S.ACC and listed order."""
+    slope = summed(slope, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     k = tl.arange(0, S.BK)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        row, begin, end = span(edges, (first + turn).to(tl.int64), numbers)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        row, begin, end = span(edges, first + turn, chunk)
         own = own_of_target(given, row, h, k, S)
         for at in range(begin, end, S.BE):
             _, live, j, n = block(edges, at, end, S)
             other = load_heads(given.key, j, live, h, S)
             z = sum_of_terms(own[None, :], other, edge_terms(given, n, live, h, S), S)
-            moved = given_gradient(incoming, n, live, h, S) * rate_of(z, number(numbers.slope, S))
+            moved = given_gradient(incoming, n, live, h, S) * rate_of(z, slope)
             store_heads(grad, n, live, h, tl.where(is_cut(z, S.LARGEST), 0.0, moved), S)
 
 
-@triton.jit(do_not_specialize=["numbers", "first", "count"])
-def sum_numbers(edges, numbers, x, y, out, parts, first, count, S):
+@triton.jit(do_not_specialize=["chunk", "first", "count"])
+def sum_numbers(edges, x, y, out, parts, chunk: tl.int64, first: tl.int64, count: tl.int64, S):
     """Sums over each row's edges of numbers x [E, H], or of x * y where y is given: [rows, H]."""
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        unit = (first + turn).to(tl.int64)
-        row, begin, end = span(edges, unit, numbers)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        unit = first + turn
+        row, begin, end = span(edges, unit, chunk)
         total = tl.zeros([S.BH], S.ACC)
         for at in range(begin, end, S.BE):
             _, live, _, n = block(edges, at, end, S)
@@ -323,15 +369,21 @@ def sum_numbers(edges, numbers, x, y, out, parts, first, count, S):
             store_head(out, row, h, total, S)
 
 
-@triton.jit(do_not_specialize=["numbers"])
-def sum_parts(edges, numbers, parts, out, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize=["chunk"])
+def sum_parts(
+    edges, parts, out, chunk: tl.int64, WIDTH: tl.constexpr, BLOCK: tl.constexpr, BE: tl.constexpr
+):
     """A hub's sums [rows, WIDTH] from its chunks', by the first one's program."""
     unit = tl.program_id(0).to(tl.int64)
     w = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    row, begin, _ = span(edges, unit, numbers)
-    end = tl.load(edges.rowptr + row + 1)
-    if begin == tl.load(edges.rowptr + row):
+    row, begin, _ = span(edges, unit, chunk)
+    start = tl.load(edges.rowptr + row).to(tl.int64)
+    if begin == start:
+        chunks = tl.cdiv(tl.load(edges.rowptr + row + 1).to(tl.int64) - start, chunk)
         total = tl.zeros([BLOCK], parts.dtype.element_ty)
-        for part in range(unit, unit + tl.cdiv(end - begin, numbers.chunk)):
-            total += tl.load(parts + part * WIDTH + w, mask=w < WIDTH, other=0.0)
+        for at in range(0, chunks, BE):
+            number = at + tl.arange(0, BE)
+            mask = (number < chunks)[:, None] & (w < WIDTH)[None, :]
+            found = parts + (unit + number)[:, None] * WIDTH + w[None, :]
+            total += tl.sum(tl.load(found, mask=mask, other=0.0), axis=0)
         tl.store(out + row * WIDTH + w, total.to(out.dtype.element_ty), mask=w < WIDTH)

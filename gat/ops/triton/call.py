@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,16 +11,12 @@ from torch import Tensor
 
 from gat.ops.dropout import threshold
 from gat.ops.triton.backward import sum_parts
-from gat.ops.triton.shapes import Drop, Edges, Given, Numbers, Shape
+from gat.ops.triton.shapes import Edges, Given, Shape
 from gat.ops.triton.tiles import Tile, ceil_div, heads_of_tile, power_of_two, tile_for
 from gat.ops.triton.tuning import choose
 from gat.ops.walk import Options, Walk, stats_dtype
 
-__all__ = ["PROGRAMS", "Call", "Degrees", "Direction"]
-
-# Programs that each go through many rows, where each leaves a sum of its own: the same number on
-# every GPU, or results would not have the same bits.
-PROGRAMS = 2048
+__all__ = ["Call", "Degrees", "Direction"]
 
 
 class Degrees(NamedTuple):
@@ -84,24 +79,25 @@ class Call:
         self.activation = options.activation
         self.acc = stats_dtype(self.dtype)
         self.stats = 4 + value_channels if options.rated else 2
-        dropped = options.dropout > 0
-        self.drop = Drop(seed if dropped else None, threshold(options.dropout))
+        self.drops = options.dropout > 0
         edges = Edges(walk.rowptr, walk.col, walk.number, walk.units)
         self.by_target = Direction(edges, like.size(0), *_plain(walk.counts))
-        self.numbers = Numbers(
-            _bits(options.negative_slope),
-            _bits(options.scale),
-            _bits(0.0 if options.dropout >= 1 else 1 / (1 - options.dropout)),
-            self.by_target.chunk,
-        )
+        self.chunk = {"chunk": self.by_target.chunk}
+        self.slope = {"slope": options.negative_slope}
+        self.numbers = {**self.slope, "scale": options.scale}
+        self.dropout = {
+            "seed": seed if self.drops else None,
+            "threshold": threshold(options.dropout),
+            "factor": 0.0 if options.dropout >= 1 else 1 / (1 - options.dropout),
+        }
 
     @property
     def kind_of_call(self) -> tuple[Any, ...]:
         """What the tile that is the fastest may depend on, but for sizes of the graph."""
         given = "+".join(name for name, x in self.given._asdict().items() if x is not None)
         sizes = (self.heads, self.value_channels, self.key_channels)
-        dropped = self.drop.seed is not None
-        return (self.kind, *sizes, str(self.dtype), self.activation, given, self.stats, dropped)
+        options = (self.activation, self.stats, self.shared, self.drops)
+        return (self.kind, *sizes, str(self.dtype), given, *options)
 
     @property
     def num_edges(self) -> int:
@@ -148,19 +144,27 @@ class Call:
         programs: how many there are for each group of heads, by default one for each unit.
         """
         size, edges = self.dtype.itemsize, self.num_edges
-        group = heads_of_tile(self.heads, width, size, direction.others, edges)
+        group = self._group(direction, width)
         row = group * power_of_two(width)
         grid = (programs or degrees.units, ceil_div(self.heads, group))
 
         def run(tile: Tile) -> None:
             self._run(
-                kernel, grid, tile.warps, edges=direction.edges, first=degrees.first,
+                kernel, grid, tile.warps, edges=direction.edges, **self.chunk, first=degrees.first,
                 count=degrees.units, S=self.shape(group, tile, degrees.name), **arguments,
             )  # fmt: skip
 
         reckoned = tile_for(row, size, tiles, degrees.name == "light")
         kind = (kernel.fn.__name__, *self.kind_of_call, group, degrees.name)
         run(choose(kind, reckoned, run, edges * row, self.device))
+
+    def groups(self, direction: Direction, width: int) -> int:
+        """How many groups of heads a launch over rows of ``width`` channels has."""
+        return ceil_div(self.heads, self._group(direction, width))
+
+    def _group(self, direction: Direction, width: int) -> int:
+        size, edges = self.dtype.itemsize, self.num_edges
+        return heads_of_tile(self.heads, width, size, direction.others, edges)
 
     def launch_rows(self, kernel: Any, count: int, *, width: int, **arguments: Any) -> None:
         """Run a kernel whose programs take S.BE rows each, of ``count``."""
@@ -179,7 +183,8 @@ class Call:
             tile = tile_for(group * power_of_two(width), size, 1, False)
             grid = (direction.hubs, ceil_div(self.heads, group))
             shape = self.shape(group, tile, "middle")
-            self._run(kernel, grid, tile.warps, edges=direction.edges, S=shape, **arguments)
+            named = {"edges": direction.edges, **self.chunk, **arguments}
+            self._run(kernel, grid, tile.warps, S=shape, **named)
 
     def add_parts(self, direction: Direction, parts: Tensor | None, out: Tensor | None) -> None:
         """Put the chunks' sums [units, ...] into the hubs' rows of ``out`` [rows, ...]."""
@@ -189,8 +194,8 @@ class Call:
         block = min(power_of_two(width), 1024)
         self._run(
             sum_parts, (direction.hubs, ceil_div(width, block)), max(block // 256, 1),
-            edges=direction.edges, numbers=self.numbers, parts=parts, out=out, WIDTH=width,
-            BLOCK=block,
+            edges=direction.edges, **self.chunk, parts=parts, out=out, WIDTH=width, BLOCK=block,
+            BE=16,
         )  # fmt: skip
 
     def shape(self, group: int, tile: Tile, degrees: str) -> Shape:
@@ -212,6 +217,7 @@ class Call:
             PART=degrees == "hubs",
             STATS=self.stats,
             RATED=self.stats > 2,
+            DROPS=self.drops,
         )
 
     def _run(self, kernel: Any, grid: tuple[int, int], warps: int, **arguments: Any) -> None:
@@ -231,10 +237,6 @@ def _shape(**known: Any) -> Shape:
 def _plain(counts: Tensor | None) -> list[int]:
     assert counts is not None
     return counts.tolist()
-
-
-def _bits(number: float) -> int:
-    return struct.unpack("q", struct.pack("d", number))[0]
 
 
 def _current(device: torch.device) -> contextlib.AbstractContextManager[Any]:

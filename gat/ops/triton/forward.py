@@ -16,16 +16,14 @@ from gat.ops.triton.arithmetic import (
     exp_below,
     is_cut,
     kept,
-    load_head,
+    key_of,
     load_heads,
-    load_row,
     load_rows,
-    number,
     rate_of,
-    seed_of,
     store_head,
     store_heads,
     store_row,
+    summed,
 )
 from gat.ops.triton.scores import att_of, block, cut_scores, own_of_target, score_by_target, span
 
@@ -87,15 +85,30 @@ def values(given, other, j, n, live, h, c, S):
     return v
 
 
-@triton.jit(do_not_specialize=["drop", "numbers", "first", "count"])
-def attend(edges, given, drop, numbers, results, parts, first, count, S):
+@triton.jit(do_not_specialize=["threshold", "chunk", "first", "count"])
+def attend(
+    edges,
+    given,
+    seed,
+    threshold: tl.int64,
+    factor: tl.float64,
+    slope: tl.float64,
+    scale: tl.float64,
+    results,
+    parts,
+    chunk: tl.int64,
+    first: tl.int64,
+    count: tl.int64,
+    S,
+):
     """Softmax of scores and the weighted sum, for units ``first`` to ``first + count``."""
+    slope, scale, factor = summed(slope, S), summed(scale, S), summed(factor, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c, k = tl.arange(0, S.BC), tl.arange(0, S.BK)
-    seed, att = seed_of(drop), att_of(given, h, k, S)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        unit = (first + turn).to(tl.int64)
-        row, begin, end = span(edges, unit, numbers)
+    key, att = key_of(seed), att_of(given, h, k, S)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        unit = first + turn
+        row, begin, end = span(edges, unit, chunk)
         own = own_of_target(given, row, h, k, S)
         top = tl.full([S.BH], float("-inf"), S.ACC)
         total = tl.zeros([S.BH], S.ACC)
@@ -104,7 +117,7 @@ def attend(edges, given, drop, numbers, results, parts, first, count, S):
         rated = tl.zeros([S.BH, S.BC], S.ACC)
         for at in range(begin, end, S.BE):
             _, live, j, n = block(edges, at, end, S)
-            s, other = score_by_target(own, att, given, numbers, j, n, live, h, k, S)
+            s, other = score_by_target(own, att, given, slope, scale, j, n, live, h, k, S)
             s = tl.where(live[:, None], s, float("-inf"))
             higher = tl.maximum(top, tl.max(s, axis=0))
             base = base_of(higher)
@@ -113,12 +126,12 @@ def attend(edges, given, drop, numbers, results, parts, first, count, S):
             top = higher
             total = total * shrink + tl.sum(weight, axis=0)
             if results.out is not None:
-                used = weight * kept(seed, drop, numbers, n, h, S)
+                used = weight * kept(key, threshold, factor, n, h, S)
                 v = values(given, other, j, n, live, h, c, S)
                 acc = acc * shrink[:, None] + tl.sum(used[:, :, None] * v, axis=0)
                 if S.RATED:
-                    moves = rate_of(other, number(numbers.slope, S))
-                    moves = tl.where(is_cut(other, S.LARGEST), 0.0, moves)
+                    cut = is_cut(other, S.LARGEST) | is_cut(s, S.LARGEST)
+                    moves = tl.where(cut, 0.0, rate_of(other, slope))
                     rate_sum = rate_sum * shrink + tl.sum(weight * moves, axis=0)
                     moved = tl.sum((used * moves)[:, :, None] * v, axis=0)
                     rated = rated * shrink[:, None] + moved
@@ -128,45 +141,51 @@ def attend(edges, given, drop, numbers, results, parts, first, count, S):
             store_result(results, row, h, c, top, total, acc, rate_sum, rated, S)
 
 
-@triton.jit(do_not_specialize=["numbers"])
-def merge(edges, numbers, results, parts, S):
+@triton.jit(do_not_specialize=["chunk"])
+def merge(edges, results, parts, chunk: tl.int64, S):
     """A hub's result from its chunks, which stand side by side; by the first one's program."""
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c = tl.arange(0, S.BC)
     unit = tl.program_id(0).to(tl.int64)
-    row, begin, _ = span(edges, unit, numbers)
-    end = tl.load(edges.rowptr + row + 1)
-    if begin == tl.load(edges.rowptr + row):
+    row, begin, _ = span(edges, unit, chunk)
+    start = tl.load(edges.rowptr + row).to(tl.int64)
+    if begin == start:
+        chunks = tl.cdiv(tl.load(edges.rowptr + row + 1).to(tl.int64) - start, chunk)
         top = tl.full([S.BH], float("-inf"), S.ACC)
         total = tl.zeros([S.BH], S.ACC)
         rate_sum = tl.zeros([S.BH], S.ACC)
         acc = tl.zeros([S.BH, S.BC], S.ACC)
         rated = tl.zeros([S.BH, S.BC], S.ACC)
-        for part in range(unit, unit + tl.cdiv(end - begin, numbers.chunk)):
-            part_top = load_head(parts.top, part, h, S)
-            higher = tl.maximum(top, part_top)
+        for at in range(0, chunks, S.BE):
+            number = at + tl.arange(0, S.BE)
+            live, part = number < chunks, unit + number
+            tops = load_heads(parts.top, part, live, h, S)
+            tops = tl.where(live[:, None], tops, float("-inf"))
+            higher = tl.maximum(top, tl.max(tops, axis=0))
             base = base_of(higher)
-            shrink, grow = tl.exp(top - base), tl.exp(part_top - base)
+            shrink, grow = tl.exp(top - base), tl.exp(tops - base[None, :])
             top = higher
-            total = total * shrink + load_head(parts.total, part, h, S) * grow
+            found = load_heads(parts.total, part, live, h, S)
+            total = total * shrink + tl.sum(found * grow, axis=0)
             if parts.sum is not None:
-                found = load_row(parts.sum, part, h, c, S.H, S.C, S)
-                acc = acc * shrink[:, None] + found * grow[:, None]
+                sums = load_rows(parts.sum, part, live, h, c, S.H, S.C, S)
+                acc = acc * shrink[:, None] + tl.sum(sums * grow[:, :, None], axis=0)
             if S.RATED:
-                rate_sum = rate_sum * shrink + load_head(parts.rate, part, h, S) * grow
-                found = load_row(parts.rated, part, h, c, S.H, S.C, S)
-                rated = rated * shrink[:, None] + found * grow[:, None]
+                found = load_heads(parts.rate, part, live, h, S)
+                rate_sum = rate_sum * shrink + tl.sum(found * grow, axis=0)
+                sums = load_rows(parts.rated, part, live, h, c, S.H, S.C, S)
+                rated = rated * shrink[:, None] + tl.sum(sums * grow[:, :, None], axis=0)
         store_result(results, row, h, c, top, total, acc, rate_sum, rated, S)
 
 
-@triton.jit(do_not_specialize=["numbers", "first", "count"])
-def sum_rows(edges, given, numbers, out, parts, first, count, S):
+@triton.jit(do_not_specialize=["chunk", "first", "count"])
+def sum_rows(edges, given, out, parts, chunk: tl.int64, first: tl.int64, count: tl.int64, S):
     """The sum of weight_e * (value_j + edge_value_e) over a row's edges, [rows, H, C]."""
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c = tl.arange(0, S.BC)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        unit = (first + turn).to(tl.int64)
-        row, begin, end = span(edges, unit, numbers)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        unit = first + turn
+        row, begin, end = span(edges, unit, chunk)
         acc = tl.zeros([S.BH, S.BC], S.ACC)
         for at in range(begin, end, S.BE):
             _, live, j, n = block(edges, at, end, S)
@@ -179,36 +198,62 @@ def sum_rows(edges, given, numbers, out, parts, first, count, S):
             store_row(out, row, h, c, acc, S.H, S.C)
 
 
-@triton.jit(do_not_specialize=["drop", "numbers", "first", "count"])
-def write_weights(edges, given, drop, numbers, stats, weights, first, count, S):
+@triton.jit(do_not_specialize=["threshold", "chunk", "first", "count"])
+def write_weights(
+    edges,
+    given,
+    seed,
+    threshold: tl.int64,
+    factor: tl.float64,
+    slope: tl.float64,
+    scale: tl.float64,
+    stats,
+    weights,
+    chunk: tl.int64,
+    first: tl.int64,
+    count: tl.int64,
+    S,
+):
     """The weights that were used [E, H], in listed order."""
+    slope, scale, factor = summed(slope, S), summed(scale, S), summed(factor, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     k = tl.arange(0, S.BK)
-    seed, att = seed_of(drop), att_of(given, h, k, S)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        row, begin, end = span(edges, (first + turn).to(tl.int64), numbers)
+    key, att = key_of(seed), att_of(given, h, k, S)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        row, begin, end = span(edges, first + turn, chunk)
         own = own_of_target(given, row, h, k, S)
         of = stats + (row * S.H + h) * S.STATS
         top = base_of(tl.load(of, mask=h < S.H, other=0.0))
         inverse = tl.load(of + 1, mask=h < S.H, other=0.0)
         for at in range(begin, end, S.BE):
             _, live, j, n = block(edges, at, end, S)
-            s, _ = score_by_target(own, att, given, numbers, j, n, live, h, k, S)
+            s, _ = score_by_target(own, att, given, slope, scale, j, n, live, h, k, S)
             weight = exp_below(s, top[None, :]) * inverse[None, :]
-            weight *= kept(seed, drop, numbers, n, h, S)
+            weight *= kept(key, threshold, factor, n, h, S)
             store_heads(weights, n, live, h, weight, S)
 
 
-@triton.jit(do_not_specialize=["numbers", "first", "count"])
-def write_scores(edges, given, numbers, scores, first, count, S):
+@triton.jit(do_not_specialize=["chunk", "first", "count"])
+def write_scores(
+    edges,
+    given,
+    slope: tl.float64,
+    scale: tl.float64,
+    scores,
+    chunk: tl.int64,
+    first: tl.int64,
+    count: tl.int64,
+    S,
+):
     """Scores [E, H] in listed order."""
+    slope, scale = summed(slope, S), summed(scale, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     k = tl.arange(0, S.BK)
     att = att_of(given, h, k, S)
-    for turn in range(tl.program_id(0), count, tl.num_programs(0)):
-        row, begin, end = span(edges, (first + turn).to(tl.int64), numbers)
+    for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
+        row, begin, end = span(edges, first + turn, chunk)
         own = own_of_target(given, row, h, k, S)
         for at in range(begin, end, S.BE):
             _, live, j, n = block(edges, at, end, S)
-            s, _ = score_by_target(own, att, given, numbers, j, n, live, h, k, S)
+            s, _ = score_by_target(own, att, given, slope, scale, j, n, live, h, k, S)
             store_heads(scores, n, live, h, cut_scores(s, S), S)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gat.ops.triton import backward, forward
 from gat.ops.triton.backward import Gradients
-from gat.ops.triton.call import PROGRAMS, Call, Direction
+from gat.ops.triton.call import Call, Direction
 from gat.ops.triton.forward import Parts, Results
 from gat.ops.triton.shapes import Given
 from gat.ops.triton.shapes import Incoming as Pulled
@@ -37,6 +37,11 @@ __all__ = [
     "segment_softmax_backward",
     "segment_softmax_forward",
 ]
+
+# Programs that each go through many rows, where each leaves a sum of its own; fewer where groups of
+# heads multiply them. The same on every GPU, or results would not have the same bits.
+PROGRAMS = 2048
+LEAST_PROGRAMS = 64
 
 # Attention ----------------------------------------------------------------------------------------
 
@@ -199,7 +204,7 @@ def additive_scores_backward(
     moved = call.empty(call.num_edges, call.heads)
     call.launch(
         backward.pull_terms, call.by_target, width=1, tiles=4, given=call.given,
-        incoming=_of_scores(saved), numbers=call.numbers, grad=moved,
+        incoming=_of_scores(saved), **call.slope, grad=moved,
     )  # fmt: skip
     if found[0] is not None:
         _sum_numbers(call, call.by_source, moved, None, found[0])
@@ -270,7 +275,7 @@ def segment_softmax_forward(walk: Walk, options: Options, scores: Tensor) -> Ten
     call = Call("given", walk, options, None, Given(edge=scores), scores)
     stats = call.empty(call.by_target.rows, call.heads, 2)
     _forward(call, Results(stats=stats), 1)
-    return _weights(call, stats, 1)
+    return _weights(call, stats, call.dtype)
 
 
 def segment_softmax_backward(
@@ -288,7 +293,7 @@ def segment_softmax_backward(
     _sum_numbers(call, call.by_target, weights, grad_weights, sums)
     grad = call.empty(*scores.shape, dtype=scores.dtype)
     call.launch(
-        backward.pull_softmax, call.by_target, width=1, tiles=4, numbers=call.numbers,
+        backward.pull_softmax, call.by_target, width=1, tiles=4,
         weights=weights, grad_weights=grad_weights, sums=sums, grad=grad,
     )  # fmt: skip
     return [grad]
@@ -323,7 +328,7 @@ def aggregate_backward(
         grads = Gradients(weights=found[0], edge_value=found[2])
         call.launch(
             backward.pull_weights, call.by_target, width=value.size(2), given=call.given,
-            incoming=Pulled(grad_out=grad_out), numbers=call.numbers, grads=grads,
+            incoming=Pulled(grad_out=grad_out), grads=grads,
         )  # fmt: skip
     if found[1] is not None:
         back = Given(value=grad_out, edge=call.given.edge)
@@ -400,7 +405,7 @@ def _attend(call: Call, return_weights: bool) -> tuple[Tensor, Tensor, Tensor]:
     _forward(call, Results(out, stats), width)
     if not return_weights:
         return out, stats, call.empty(0, heads, dtype=call.dtype)
-    return out, stats, _weights(call, stats, call.key_channels)
+    return out, stats, _weights(call, stats, call.dtype)
 
 
 def _width(call: Call) -> int:
@@ -408,9 +413,16 @@ def _width(call: Call) -> int:
     return max(call.key_channels, call.value_channels)
 
 
+def _scored(call: Call) -> int:
+    """How many rows of that length a score is made of, for each edge."""
+    return 1 + (call.kind in ("gatv2", "dot") and call.given.edge is not None)
+
+
 def _gathers(call: Call) -> int:
-    """How many rows of that length a walk holds of an edge."""
-    return 2 if call.kind == "dot" or (call.kind == "gatv2" and not call.shared) else 1
+    """How many of them a walk holds of an edge: what the score and what the sum is made of."""
+    if call.kind == "additive" or call.shared:
+        return _scored(call)
+    return _scored(call) + 1 + (call.given.edge_value is not None)
 
 
 def _forward(call: Call, results: Results, width: int) -> None:
@@ -425,17 +437,19 @@ def _forward(call: Call, results: Results, width: int) -> None:
         rated=call.part(walk, rated, *channels),
     )
     call.launch(
-        forward.attend, walk, width=width, tiles=_gathers(call), given=call.given, drop=call.drop,
-        numbers=call.numbers, results=results, parts=parts,
+        forward.attend, walk, width=width, tiles=_gathers(call), given=call.given, **call.dropout,
+        **call.numbers, results=results, parts=parts,
     )  # fmt: skip
-    call.launch_hubs(forward.merge, walk, numbers=call.numbers, results=results, parts=parts)
+    call.launch_hubs(forward.merge, walk, results=results, parts=parts)
 
 
-def _weights(call: Call, stats: Tensor, width: int) -> Tensor:
-    weights = call.empty(call.num_edges, call.heads, dtype=call.dtype)
+def _weights(call: Call, stats: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """The weights that were used [E, H], by default in what is summed in."""
+    weights = call.empty(call.num_edges, call.heads, dtype=dtype)
     call.launch(
-        forward.write_weights, call.by_target, width=width, given=call.given, drop=call.drop,
-        numbers=call.numbers, stats=stats, weights=weights,
+        forward.write_weights, call.by_target, width=call.key_channels, tiles=_scored(call),
+        given=call.given,
+        **call.dropout, **call.numbers, stats=stats, weights=weights,
     )  # fmt: skip
     return weights
 
@@ -443,7 +457,8 @@ def _weights(call: Call, stats: Tensor, width: int) -> Tensor:
 def _scores(call: Call, width: int) -> Tensor:
     scores = call.empty(call.num_edges, call.heads, dtype=call.dtype)
     call.launch(
-        forward.write_scores, call.by_target, width=width, given=call.given, numbers=call.numbers,
+        forward.write_scores, call.by_target, width=width, tiles=_scored(call),
+        given=call.given, **call.numbers,
         scores=scores,
     )  # fmt: skip
     return scores
@@ -463,7 +478,7 @@ def _describe(call: Call, incoming: Incoming, grad_query: Tensor | None = None) 
         stats=incoming.stats.contiguous(), incoming=told, query=term, grad_query=grad_query,
     )  # fmt: skip
     if told.grad_weights is not None:
-        weights = _weights(call, incoming.stats.contiguous(), _width(call))
+        weights = _weights(call, incoming.stats.contiguous())
         sums = call.empty(rows, call.heads)
         _sum_numbers(call, call.by_target, weights, told.grad_weights, sums)
         told.targets[..., 3] += sums
@@ -486,23 +501,25 @@ def _any(grads: Gradients) -> bool:
 def _pull_by_target(call: Call, told: Pulled, grads: Gradients, grad_att: Tensor | None) -> None:
     if grad_att is None and not _any(grads):
         return
-    walk, sums = call.by_target, []
+    walk, width = call.by_target, _width(call)
     parts = call.part(walk, grads.query, call.heads, call.key_channels)
+    att_sum = torch.zeros_like(grad_att, dtype=call.acc) if grad_att is not None else None
     for degrees in walk.classes():
         programs = degrees.units
         if grad_att is not None:
             # Each program leaves one sum of all its rows.
-            programs = min(programs, PROGRAMS)
-            sums.append(call.empty(programs, *grad_att.shape))
-            grads = grads._replace(att=sums[-1])
+            programs = min(programs, max(LEAST_PROGRAMS, PROGRAMS // call.groups(walk, width)))
+            grads = grads._replace(att=call.empty(programs, *grad_att.shape))
         call.launch_class(
-            backward.pull_by_target, walk, degrees, width=_width(call), tiles=_gathers(call) + 1,
-            programs=programs, given=call.given, incoming=told, drop=call.drop,
-            numbers=call.numbers, grads=grads, parts=parts,
+            backward.pull_by_target, walk, degrees, width=width, tiles=_gathers(call) + 1,
+            programs=programs, given=call.given, incoming=told, **call.dropout, **call.numbers,
+            grads=grads, parts=parts,
         )  # fmt: skip
+        if att_sum is not None and grads.att is not None:
+            att_sum += grads.att.sum(0)
     call.add_parts(walk, parts, grads.query)
-    if grad_att is not None:
-        grad_att.copy_(sum((each.sum(0) for each in sums), torch.zeros_like(grad_att)))
+    if grad_att is not None and att_sum is not None:
+        grad_att.copy_(att_sum)
 
 
 def _pull_by_source(call: Call, told: Pulled, grads: Gradients, key_shape: Sequence[int]) -> None:
@@ -513,10 +530,10 @@ def _pull_by_source(call: Call, told: Pulled, grads: Gradients, key_shape: Seque
         value=call.part(walk, grads.value, call.heads, call.value_channels),
         key=call.part(walk, grads.key, *key_shape),
     )
-    tiles = 2 if call.kind == "additive" else 3
+    tiles = _gathers(call) + 1
     call.launch(
         backward.pull_by_source, walk, width=_width(call), tiles=tiles, given=call.given,
-        incoming=told, drop=call.drop, numbers=call.numbers, grads=grads, parts=parts,
+        incoming=told, **call.dropout, **call.numbers, grads=grads, parts=parts,
     )  # fmt: skip
     call.add_parts(walk, parts.value, grads.value)
     call.add_parts(walk, parts.key, grads.key)
@@ -525,7 +542,7 @@ def _pull_by_source(call: Call, told: Pulled, grads: Gradients, key_shape: Seque
 def _sum_rows(call: Call, walk: Direction, given: Given, out: Tensor) -> None:
     parts = call.part(walk, out, call.heads, call.value_channels)
     call.launch(
-        forward.sum_rows, walk, width=call.value_channels, given=given, numbers=call.numbers,
+        forward.sum_rows, walk, width=call.value_channels, given=given,
         out=out, parts=parts,
     )  # fmt: skip
     call.add_parts(walk, parts, out)
@@ -536,7 +553,7 @@ def _sum_numbers(
 ) -> None:
     parts = call.part(walk, out, call.heads)
     call.launch(
-        backward.sum_numbers, walk, width=1, tiles=2, numbers=call.numbers, x=x, y=y, out=out,
+        backward.sum_numbers, walk, width=1, tiles=2, x=x, y=y, out=out,
         parts=parts,
     )  # fmt: skip
     call.add_parts(walk, parts, out)

@@ -17,16 +17,15 @@ from gat.ops.triton.arithmetic import (
     load_heads,
     load_row,
     load_rows,
-    number,
 )
 
 
 @triton.jit
-def span(edges, unit, numbers):
-    """A unit's row, its first edge, and one past its last."""
+def span(edges, unit, chunk):
+    """A unit's row, its first edge, and one past its last; int64, for sums beyond int32."""
     row = tl.load(edges.units + 2 * unit).to(tl.int64)
-    begin = tl.load(edges.units + 2 * unit + 1)
-    return row, begin, tl.minimum(begin + numbers.chunk, tl.load(edges.rowptr + row + 1))
+    begin = tl.load(edges.units + 2 * unit + 1).to(tl.int64)
+    return row, begin, tl.minimum(begin + chunk, tl.load(edges.rowptr + row + 1).to(tl.int64))
 
 
 @triton.jit
@@ -35,7 +34,6 @@ def block(edges, at, end, S):
     position = at + tl.arange(0, S.BE)
     live = position < end
     other = tl.load(edges.col + position, mask=live, other=0).to(tl.int64)
-    position = position.to(tl.int64)
     if edges.number is not None:
         listed = tl.load(edges.number + position, mask=live, other=0).to(tl.int64)
     else:
@@ -97,8 +95,7 @@ def att_of(given, h, k, S):
 
 
 @triton.jit
-def score_by_target(own, att, given, numbers, j, n, live, h, k, S):
-    slope = number(numbers.slope, S)
+def score_by_target(own, att, given, slope, scale, j, n, live, h, k, S):
     if S.KIND == "additive":
         other = load_heads(given.key, j, live, h, S)
         edge = edge_terms(given, n, live, h, S)
@@ -113,7 +110,7 @@ def score_by_target(own, att, given, numbers, j, n, live, h, k, S):
         other = load_rows(given.key, j, live, h, k, S.H, S.K, S)
         if given.edge is not None:
             other += load_rows(given.edge, n, live, h, k, S.H, S.K, S)
-        s = tl.sum(own[None, :, :] * other, axis=2) * number(numbers.scale, S)
+        s = tl.sum(own[None, :, :] * other, axis=2) * scale
         return finite(s, S), other
     else:
         s = load_heads(given.edge, n, live, h, S)
@@ -124,9 +121,8 @@ def score_by_target(own, att, given, numbers, j, n, live, h, k, S):
 
 
 @triton.jit
-def score_by_source(own, att, term, given, numbers, i, n, live, h, k, S):
+def score_by_source(own, att, term, given, slope, scale, i, n, live, h, k, S):
     """``own``: the source's number or key; ``term`` [BE, BH]: the targets' own numbers."""
-    slope = number(numbers.slope, S)
     if S.KIND == "additive":
         edge = edge_terms(given, n, live, h, S)
         return additive_score(own[None, :], term, edge, slope, S)
@@ -140,7 +136,7 @@ def score_by_source(own, att, term, given, numbers, i, n, live, h, k, S):
         keys = own[None, :, :] + tl.zeros_like(other)
         if given.edge is not None:
             keys += load_rows(given.edge, n, live, h, k, S.H, S.K, S)
-        s = tl.sum(other * keys, axis=2) * number(numbers.scale, S)
+        s = tl.sum(other * keys, axis=2) * scale
         return finite(s, S), other
 
 

@@ -1,12 +1,15 @@
 """What kernels are passed: tensors in groups, and what is known when they are compiled.
 
 Triton takes named tuples apart, so a kernel's arguments read as what they are. A tensor that a call
-does not have is None, which the compiler knows.
+does not have is None, which the compiler knows. Numbers are arguments of a declared type, so that
+one compiled kernel serves all of them: chunk, how many edges of a hub are a unit; slope and scale
+of the scores; of dropout the draw below which a weight is dropped (threshold), and what the others
+are multiplied by (factor).
 """
 
 from typing import Any, NamedTuple
 
-__all__ = ["Drop", "Edges", "Given", "Incoming", "Numbers", "Shape"]
+__all__ = ["Edges", "Given", "Incoming", "Shape"]
 
 
 class Edges(NamedTuple):
@@ -31,23 +34,6 @@ class Given(NamedTuple):
     edge_value: Any = None
 
 
-class Drop(NamedTuple):
-    """Dropout on the weights: the seed, a scalar, None without dropout; draws below the threshold
-    are dropped."""
-
-    seed: Any
-    threshold: int
-
-
-class Numbers(NamedTuple):
-    """Numbers of a call as the bits of float64, and how many edges of a hub are a unit."""
-
-    slope: int
-    scale: int
-    kept: int
-    chunk: int
-
-
 class Incoming(NamedTuple):
     """What the backward kernels are given besides: ``targets`` [num_dst, H, 4], of each its own
     term, highest score, 1 / sum and <grad_out, out>; the gradients of the output and of the
@@ -68,7 +54,7 @@ class Shape(NamedTuple):
     BC and BK channels, powers of two. ACC: in what is summed. LARGEST: the largest number of ACC;
     STORED, of what scores are stored in. SHARED: keys are the values. PART: units are hubs'. STATS:
     how many statistics there are of a target and head; RATED: whether those are among them that
-    `describe` works out score_dst's gradient from.
+    `describe` works out score_dst's gradient from. DROPS: whether weights are dropped.
     """
 
     KIND: Any
@@ -87,3 +73,4 @@ class Shape(NamedTuple):
     PART: Any
     STATS: Any
     RATED: Any
+    DROPS: Any

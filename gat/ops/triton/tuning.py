@@ -25,8 +25,10 @@ VARIABLE = "GAT_TILES"
 Run = Callable[[Tile], None]
 
 # Below so many edges times elements of a row a launch is too short to be told from another.
-LEAST_WORK = 1 << 24
+LEAST_WORK = 1 << 27
 RUNS = 5
+# Launches timed together: of one alone the host's part would show.
+LAUNCHES = 10
 
 
 def choose(key: tuple, reckoned: Tile, run: Run, work: int, device: torch.device) -> Tile:
@@ -38,10 +40,13 @@ def choose(key: tuple, reckoned: Tile, run: Run, work: int, device: torch.device
     name = " ".join(map(str, (_gpu(device), triton.__version__, *key)))
     if name in known:
         return known[name]
-    # Timing waits for the GPU, which a CUDA graph that is being captured does not allow.
-    if work < LEAST_WORK or device.type != "cuda" or torch.cuda.is_current_stream_capturing():
+    if work < LEAST_WORK or device.type != "cuda":
         return reckoned
-    known[name] = min(_candidates(reckoned), key=lambda tile: _seconds(run, tile))
+    with torch.cuda.device(device):
+        # Timing waits for the GPU, which a CUDA graph that is being captured does not allow.
+        if torch.cuda.is_current_stream_capturing():
+            return reckoned
+        known[name] = min(_candidates(reckoned), key=lambda tile: _seconds(run, tile))
     _write(file, known)
     return known[name]
 
@@ -63,7 +68,8 @@ def _seconds(run: Run, tile: Tile) -> float:
     for _ in range(RUNS):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
-        run(tile)
+        for _ in range(LAUNCHES):
+            run(tile)
         end.record()
         end.synchronize()
         taken.append(begin.elapsed_time(end))
