@@ -89,8 +89,8 @@ def rate(hidden, active, slope, S):
 
 
 @triton.jit
-def key_of(seed):
-    """The seed as dropout reads it; nothing without dropout."""
+def stream_of(seed):
+    """Where the stream of dropout starts; nothing without dropout."""
     if seed is not None:
         return tl.load(seed).to(tl.uint64)
     else:
@@ -98,7 +98,7 @@ def key_of(seed):
 
 
 @triton.jit
-def kept(key, threshold, factor, edge, h, S):
+def kept(stream, threshold, factor, edge, h, S):
     """What a weight is multiplied by, [BE, BH]: 0 where it is dropped, else ``factor``.
 
     Number ``edge * H + h`` of the stream that `gat.ops.dropout` defines.
@@ -107,7 +107,7 @@ def kept(key, threshold, factor, edge, h, S):
         return tl.full([S.BE, S.BH], 1.0, S.ACC)
     # Multiplied before edges meet heads: of each there are few.
     of_edge = edge.to(tl.uint64) * S.H * 0x9E3779B97F4A7C15
-    of_head = key + (h.to(tl.uint64) + 1) * 0x9E3779B97F4A7C15
+    of_head = stream + (h.to(tl.uint64) + 1) * 0x9E3779B97F4A7C15
     z = of_edge[:, None] + of_head[None, :]
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB

@@ -21,7 +21,6 @@ from gat.ops.triton.arithmetic import (
     exp_below,
     is_cut,
     kept,
-    key_of,
     load_head,
     load_heads,
     load_row,
@@ -32,6 +31,7 @@ from gat.ops.triton.arithmetic import (
     store_heads,
     store_row,
     store_rows,
+    stream_of,
     summed,
 )
 from gat.ops.triton.forward import values
@@ -96,11 +96,11 @@ def describe(out, stats, incoming, query, grad_query, count: tl.int64, S):
 
 @triton.jit
 def score_gradient(
-    s, top, inverse, delta, upstream, v, key, threshold, factor, incoming, n, live, h, S
+    s, top, inverse, delta, upstream, v, stream, threshold, factor, incoming, n, live, h, S
 ):
     """The scores' gradient and the weights after dropout, [BE, BH]; 0 where nothing lives."""
     weight = exp_below(s, top) * inverse
-    keep = kept(key, threshold, factor, n, h, S)
+    keep = kept(stream, threshold, factor, n, h, S)
     pull = tl.sum(upstream * v, axis=2)
     if incoming.grad_weights is not None:
         pull += load_heads(incoming.grad_weights, n, live, h, S)
@@ -138,7 +138,7 @@ def pull_by_target(
     slope, scale, factor = summed(slope, S), summed(scale, S), summed(factor, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c, k = tl.arange(0, S.BC), tl.arange(0, S.BK)
-    key, att = key_of(seed), att_of(given, h, k, S)
+    stream, att = stream_of(seed), att_of(given, h, k, S)
     att_sum = tl.zeros([S.BH, S.BK], S.ACC)
     for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
         unit = first + turn
@@ -158,7 +158,7 @@ def pull_by_target(
                 v = values(given, other, j, n, live, h, c, S)
                 gradient, weight = score_gradient(
                     s, top, inverse, delta, upstream, v,
-                    key, threshold, factor, incoming, n, live, h, S,
+                    stream, threshold, factor, incoming, n, live, h, S,
                 )  # fmt: skip
                 if grads.edge_value is not None:
                     moved = weight[:, :, None] * upstream
@@ -212,7 +212,7 @@ def pull_by_source(
     slope, scale, factor = summed(slope, S), summed(scale, S), summed(factor, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c, k = tl.arange(0, S.BC), tl.arange(0, S.BK)
-    key, att = key_of(seed), att_of(given, h, k, S)
+    stream, att = stream_of(seed), att_of(given, h, k, S)
     for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
         unit = first + turn
         row, begin, end = span(edges, unit, chunk)
@@ -243,7 +243,7 @@ def pull_by_source(
                     v += load_rows(given.edge_value, n, live, h, c, S.H, S.C, S)
                 gradient, weight = score_gradient(
                     s, top, inverse, delta, upstream, v,
-                    key, threshold, factor, incoming, n, live, h, S,
+                    stream, threshold, factor, incoming, n, live, h, S,
                 )  # fmt: skip
                 grad_value += tl.sum(weight[:, :, None] * upstream, axis=0)
             else:

@@ -16,13 +16,13 @@ from gat.ops.triton.arithmetic import (
     exp_below,
     is_cut,
     kept,
-    key_of,
     load_heads,
     load_rows,
     rate_of,
     store_head,
     store_heads,
     store_row,
+    stream_of,
     summed,
 )
 from gat.ops.triton.scores import att_of, block, cut_scores, own_of_target, score_by_target, span
@@ -105,7 +105,7 @@ def attend(
     slope, scale, factor = summed(slope, S), summed(scale, S), summed(factor, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     c, k = tl.arange(0, S.BC), tl.arange(0, S.BK)
-    key, att = key_of(seed), att_of(given, h, k, S)
+    stream, att = stream_of(seed), att_of(given, h, k, S)
     for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
         unit = first + turn
         row, begin, end = span(edges, unit, chunk)
@@ -126,7 +126,7 @@ def attend(
             top = higher
             total = total * shrink + tl.sum(weight, axis=0)
             if results.out is not None:
-                used = weight * kept(key, threshold, factor, n, h, S)
+                used = weight * kept(stream, threshold, factor, n, h, S)
                 v = values(given, other, j, n, live, h, c, S)
                 acc = acc * shrink[:, None] + tl.sum(used[:, :, None] * v, axis=0)
                 if S.RATED:
@@ -218,7 +218,7 @@ def write_weights(
     slope, scale, factor = summed(slope, S), summed(scale, S), summed(factor, S)
     h = tl.program_id(1) * S.BH + tl.arange(0, S.BH)
     k = tl.arange(0, S.BK)
-    key, att = key_of(seed), att_of(given, h, k, S)
+    stream, att = stream_of(seed), att_of(given, h, k, S)
     for turn in range(tl.program_id(0).to(tl.int64), count, tl.num_programs(0)):
         row, begin, end = span(edges, first + turn, chunk)
         own = own_of_target(given, row, h, k, S)
@@ -229,7 +229,7 @@ def write_weights(
             _, live, j, n = block(edges, at, end, S)
             s, _ = score_by_target(own, att, given, slope, scale, j, n, live, h, k, S)
             weight = exp_below(s, top[None, :]) * inverse[None, :]
-            weight *= kept(key, threshold, factor, n, h, S)
+            weight *= kept(stream, threshold, factor, n, h, S)
             store_heads(weights, n, live, h, weight, S)
 
 
