@@ -22,8 +22,8 @@ __all__ = ["dgl", "no_compiler", "no_dgl", "no_turbo", "turbo"]
 Tensors = dict[str, Tensor]
 Attend = Callable[[Tensors], Tensor]
 
-# The last wheels with CUDA; what PyPI has computes on the CPU.
-INSTALL_DGL = "pip install dgl -f https://data.dgl.ai/wheels/torch-2.4/cu124/repo.html"
+# Not from PyPI, whose build computes on the CPU.
+INSTALL_DGL = "https://www.dgl.ai/pages/start.html tells how to install it"
 INSTALL_TURBO = "pip install --no-build-isolation --pre turbo-gnn"
 # Channels per head for which Turbo-GNN's attention is compiled.
 TURBO_CHANNELS = (32, 64, 128, 256)

@@ -22,7 +22,7 @@ def nothing(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "shape", "reason"),
     [
-        ("dgl", TINY, "is not installed (pip install dgl -f https://data.dgl.ai/"),
+        ("dgl", TINY, "is not installed (https://www.dgl.ai/"),
         ("turbo-gnn", TINY, "has GATv2's and dot-product attention only"),
         ("turbo-gnn", Shape("dot", 2, 32), "computes on a GPU only"),
         ("turbo-gnn", Shape("gatv2", 2, 5, device="cuda"), "takes 32, 64, 128, 256 channels a"),
@@ -83,7 +83,7 @@ def test_a_peer_that_is_absent_is_named_with_the_reason_and_the_others_are_measu
     assert set(case.absent) == {"dgl"}
     assert set(case.checked.errors) == {"gat"}
     assert [figure.peer for figure in case.figures] == ["gat"]
-    assert report.notes(case)[0].startswith("dgl is not installed (pip install dgl")
+    assert report.notes(case)[0].startswith("dgl is not installed (https://www.dgl")
 
 
 @pytest.mark.usefixtures("nothing", "at_home")
