@@ -73,7 +73,7 @@ def test_a_dgl_without_cuda_is_left_out_on_a_gpu(monkeypatch):
     monkeypatch.setitem(sys.modules, "dgl", package)
     assert optional._dgl_refuses("cpu") == ""
     said = optional._dgl_refuses("cuda")
-    assert said.startswith("has no build for cuda here: Device API cuda is not enabled. (pip ")
+    assert said.startswith("has no build for cuda here: Device API cuda is not enabled. (https:")
 
 
 @pytest.mark.usefixtures("nothing", "at_home")
