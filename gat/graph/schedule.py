@@ -45,8 +45,7 @@ def schedule_rows(rowptr: Tensor, num_edges: int) -> Schedule:
     hub, light = degree > CHUNK, degree <= LIGHT
     order = torch.sort(torch.where(hub, 0, torch.where(light, 2, 1)), stable=True).indices
     chunks = ((degree + CHUNK - 1) // CHUNK).clamp(min=1)[order]
-    counts = torch.stack([chunks[: degree.numel()].sum(), hub.sum(), light.sum()]).tolist()
-    total, num_hubs, num_light = counts
+    total, num_hubs, num_light = torch.stack([chunks.sum(), hub.sum(), light.sum()]).tolist()
     row = order.repeat_interleave(chunks, output_size=total)
     first = (chunks.cumsum(0) - chunks).repeat_interleave(chunks, output_size=total)
     begin = rowptr[row] + (torch.arange(total, device=rowptr.device) - first) * CHUNK
@@ -54,6 +53,6 @@ def schedule_rows(rowptr: Tensor, num_edges: int) -> Schedule:
     units[:total, 0], units[:total, 1] = row.to(rowptr.dtype), begin.to(rowptr.dtype)
     num_middle = degree.numel() - num_hubs - num_light
     hub_units = total - num_middle - num_light
+    counts = [hub_units, num_middle, num_light, CHUNK]
     # Whatever the default device is: a call that reads them must not wait for a GPU.
-    counts_there = [hub_units, num_middle, num_light, CHUNK]
-    return Schedule(units, torch.tensor(counts_there, device="cpu"))
+    return Schedule(units, torch.tensor(counts, device="cpu"))
