@@ -128,8 +128,8 @@ class Compiled:
         seed: Tensor | None,
         return_weights: bool,
     ) -> Result:
-        wanted = self.scheduled and score_dst is not None and score_dst.requires_grad
-        rated = wanted and _is_dense(graph, value)
+        trained = torch.is_grad_enabled() and score_dst is not None and score_dst.requires_grad
+        rated = self.scheduled and trained and _is_dense(graph, value)
         options = Options(dropout, negative_slope=negative_slope, rated=rated)
         inputs = (value, score_src, score_dst, score_edge)
         return self._attend("additive", graph, options, seed, return_weights, inputs)
@@ -242,10 +242,8 @@ class Compiled:
         if not torch.compiler.is_compiling() and is_transformed():
             return _define(name, graph, options, rest, inputs)
         training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-        if options.rated and not training:
-            options = options._replace(rated=False)
         if self.scheduled and not torch.compiler.is_compiling():
-            _refuse_capture(graph)
+            _refuse_capture(graph, training)
         walk = _walk(graph, training, _is_numbered(name, options, rest, inputs))
         if self.scheduled:
             walk = _scheduled(walk, graph, training)
@@ -302,12 +300,14 @@ def _is_capturing(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
-def _refuse_capture(graph: Graph) -> None:
+def _refuse_capture(graph: Graph, training: bool) -> None:
     """What a graph has worked out while a CUDA graph was captured is never written."""
-    if _is_capturing(graph.device) and "schedule" not in graph.__dict__:
+    last = "source_schedule" if training else "schedule"
+    if _is_capturing(graph.device) and last not in graph.__dict__:
         raise BackendError(
-            f"{graph} is used for the first time while a CUDA graph is captured, which cannot hold "
-            f"the sorting of its edges; run one step before capturing"
+            f"{graph} is used for the first time{' in training' if training else ''} while a CUDA "
+            f"graph is captured, which cannot hold the sorting of its edges; run one step before "
+            f"capturing"
         )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gat.errors import BackendError
 from gat.graph import Graph
+from gat.ops.cpu import kernels
 from gat.ops.second_order import gradients
 from gat.ops.walk import Incoming, Options, Walk, stats_dtype
 from gat.ops.watchers import is_batched, is_plain
@@ -128,12 +129,12 @@ def _kernels(walk: Walk) -> Any:
     """Those that a walk was made for: with a schedule, Triton's."""
     if walk.units is not None:
         return importlib.import_module("gat.ops.triton.kernels")
-    if walk.rowptr.device.type != "cpu":
+    if not walk.rowptr.is_cpu:
         raise BackendError(
             f"an operator of gat was called on {walk.rowptr.device} without the edges' schedule, "
             f"which its kernels need; pass that of Graph.schedule, or call gat.ops"
         )
-    return importlib.import_module("gat.ops.cpu.kernels")
+    return kernels
 
 
 def call_operator(operator: Operator, call: Arguments) -> Any:

@@ -220,6 +220,11 @@ def test_a_graph_that_is_new_is_refused_while_a_cuda_graph_is_captured(monkeypat
     expected = additive_attention(on, **t, backend="triton")
     monkeypatch.setattr("gat.ops.library._is_capturing", lambda device: True)
     assert torch.equal(additive_attention(on, **t, backend="triton"), expected)
+    # The edges by source are another sort, which only training asks for.
+    t["value"].requires_grad_()
+    with pytest.raises(BackendError, match=r"used for the first time in training while a CUDA"):
+        additive_attention(on, **t, backend="triton")
+    assert "by_source" not in on.__dict__
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

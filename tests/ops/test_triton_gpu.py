@@ -103,7 +103,7 @@ def test_a_graph_never_used_before_is_refused_while_a_cuda_graph_is_captured():
     on = large(2_000, 30_000)
     t = prepared("additive", on)
     with (
-        pytest.raises(BackendError, match="used for the first time while a CUDA graph is captured"),
+        pytest.raises(BackendError, match="used for the first time in training while a CUDA graph"),
         torch.cuda.graph(torch.cuda.CUDAGraph()),
     ):
         step("additive", on, t)

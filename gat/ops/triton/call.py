@@ -78,7 +78,8 @@ class Call:
         self.key_channels, self.value_channels = key_channels, value_channels
         self.activation = options.activation
         self.acc = stats_dtype(self.dtype)
-        self.stats = 4 + value_channels if options.rated else 2
+        self.rated = options.rated
+        self.stats = 4 + value_channels if self.rated else 2
         self.drops = options.dropout > 0
         edges = Edges(walk.rowptr, walk.col, walk.number, walk.units)
         self.by_target = Direction(edges, like.size(0), *_plain(walk.counts))
@@ -178,7 +179,7 @@ class Call:
     def launch_hubs(self, kernel: Any, direction: Direction, **arguments: Any) -> None:
         """Run a kernel that puts the chunks of hubs together."""
         if direction.hubs:
-            size, width = self.dtype.itemsize, max(self.value_channels, 1)
+            size, width = self.dtype.itemsize, self.value_channels
             group = heads_of_tile(self.heads, width, size, 0, 0)
             tile = tile_for(group * power_of_two(width), size, 1, False)
             grid = (direction.hubs, ceil_div(self.heads, group))
@@ -216,7 +217,7 @@ class Call:
             SHARED=self.shared,
             PART=degrees == "hubs",
             STATS=self.stats,
-            RATED=self.stats > 2,
+            RATED=self.rated,
             DROPS=self.drops,
         )
 

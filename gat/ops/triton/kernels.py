@@ -184,7 +184,7 @@ def additive_scores_forward(
 ) -> Tensor:
     """Scores [E, H]."""
     given = Given(key=score_src, query=score_dst, edge=score_edge)
-    return _scores(Call("additive", walk, options, None, given, score_src), 1)
+    return _scores(Call("additive", walk, options, None, given, score_src))
 
 
 def additive_scores_backward(
@@ -220,7 +220,7 @@ def gatv2_scores_forward(
 ) -> Tensor:
     given = Given(key=key, query=query, att=att, edge=edge)
     call = Call("gatv2", walk, options, None, given, key, key_channels=key.size(2))
-    return _scores(call, key.size(2))
+    return _scores(call)
 
 
 def gatv2_scores_backward(
@@ -248,7 +248,7 @@ def dot_scores_forward(
 ) -> Tensor:
     given = Given(key=key, query=query, edge=edge_key)
     call = Call("dot", walk, options, None, given, key, key_channels=key.size(2))
-    return _scores(call, key.size(2))
+    return _scores(call)
 
 
 def dot_scores_backward(
@@ -274,7 +274,7 @@ def segment_softmax_forward(walk: Walk, options: Options, scores: Tensor) -> Ten
     """Weights [E, H]."""
     call = Call("given", walk, options, None, Given(edge=scores), scores)
     stats = call.empty(call.by_target.rows, call.heads, 2)
-    _forward(call, Results(stats=stats), 1)
+    _forward(call, Results(stats=stats))
     return _weights(call, stats, call.dtype)
 
 
@@ -401,8 +401,7 @@ def _attend(call: Call, return_weights: bool) -> tuple[Tensor, Tensor, Tensor]:
     rows, heads, channels = call.by_target.rows, call.heads, call.value_channels
     out = call.empty(rows, heads, channels, dtype=call.dtype)
     stats = call.empty(rows, heads, call.stats)
-    width = _width(call)
-    _forward(call, Results(out, stats), width)
+    _forward(call, Results(out, stats))
     if not return_weights:
         return out, stats, call.empty(0, heads, dtype=call.dtype)
     return out, stats, _weights(call, stats, call.dtype)
@@ -425,10 +424,10 @@ def _gathers(call: Call) -> int:
     return _scored(call) + 1 + (call.given.edge_value is not None)
 
 
-def _forward(call: Call, results: Results, width: int) -> None:
+def _forward(call: Call, results: Results) -> None:
     walk = call.by_target
     heads, channels = (call.heads,), (call.heads, call.value_channels)
-    rated = results.stats if call.stats > 2 else None
+    rated = results.stats if call.rated else None
     parts = Parts(
         top=call.part(walk, results.stats, *heads),
         total=call.part(walk, results.stats, *heads),
@@ -437,8 +436,8 @@ def _forward(call: Call, results: Results, width: int) -> None:
         rated=call.part(walk, rated, *channels),
     )
     call.launch(
-        forward.attend, walk, width=width, tiles=_gathers(call), given=call.given, **call.dropout,
-        **call.numbers, results=results, parts=parts,
+        forward.attend, walk, width=_width(call), tiles=_gathers(call), given=call.given,
+        **call.dropout, **call.numbers, results=results, parts=parts,
     )  # fmt: skip
     call.launch_hubs(forward.merge, walk, results=results, parts=parts)
 
@@ -448,18 +447,16 @@ def _weights(call: Call, stats: Tensor, dtype: torch.dtype | None = None) -> Ten
     weights = call.empty(call.num_edges, call.heads, dtype=dtype)
     call.launch(
         forward.write_weights, call.by_target, width=call.key_channels, tiles=_scored(call),
-        given=call.given,
-        **call.dropout, **call.numbers, stats=stats, weights=weights,
+        given=call.given, **call.dropout, **call.numbers, stats=stats, weights=weights,
     )  # fmt: skip
     return weights
 
 
-def _scores(call: Call, width: int) -> Tensor:
+def _scores(call: Call) -> Tensor:
     scores = call.empty(call.num_edges, call.heads, dtype=call.dtype)
     call.launch(
-        forward.write_scores, call.by_target, width=width, tiles=_scored(call),
-        given=call.given, **call.numbers,
-        scores=scores,
+        forward.write_scores, call.by_target, width=call.key_channels, tiles=_scored(call),
+        given=call.given, **call.numbers, scores=scores,
     )  # fmt: skip
     return scores
 
@@ -530,10 +527,9 @@ def _pull_by_source(call: Call, told: Pulled, grads: Gradients, key_shape: Seque
         value=call.part(walk, grads.value, call.heads, call.value_channels),
         key=call.part(walk, grads.key, *key_shape),
     )
-    tiles = _gathers(call) + 1
     call.launch(
-        backward.pull_by_source, walk, width=_width(call), tiles=tiles, given=call.given,
-        incoming=told, **call.dropout, **call.numbers, grads=grads, parts=parts,
+        backward.pull_by_source, walk, width=_width(call), tiles=_gathers(call) + 1,
+        given=call.given, incoming=told, **call.dropout, **call.numbers, grads=grads, parts=parts,
     )  # fmt: skip
     call.add_parts(walk, parts.value, grads.value)
     call.add_parts(walk, parts.key, grads.key)
@@ -542,8 +538,7 @@ def _pull_by_source(call: Call, told: Pulled, grads: Gradients, key_shape: Seque
 def _sum_rows(call: Call, walk: Direction, given: Given, out: Tensor) -> None:
     parts = call.part(walk, out, call.heads, call.value_channels)
     call.launch(
-        forward.sum_rows, walk, width=call.value_channels, given=given,
-        out=out, parts=parts,
+        forward.sum_rows, walk, width=call.value_channels, given=given, out=out, parts=parts,
     )  # fmt: skip
     call.add_parts(walk, parts, out)
 
@@ -553,7 +548,6 @@ def _sum_numbers(
 ) -> None:
     parts = call.part(walk, out, call.heads)
     call.launch(
-        backward.sum_numbers, walk, width=1, tiles=2, x=x, y=y, out=out,
-        parts=parts,
+        backward.sum_numbers, walk, width=1, tiles=2, x=x, y=y, out=out, parts=parts,
     )  # fmt: skip
     call.add_parts(walk, parts, out)

@@ -114,9 +114,8 @@ def score_by_target(own, att, given, slope, scale, j, n, live, h, k, S):
         return finite(s, S), other
     else:
         s = load_heads(given.edge, n, live, h, S)
-        if S.KIND == "given":
-            # Of +inf the largest number; -inf is a mask.
-            s = tl.where(s > S.STORED, S.STORED, s)
+        # Of +inf the largest number; -inf is a mask.
+        s = tl.where(s > S.STORED, S.STORED, s)
         return s, s
 
 
